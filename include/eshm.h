@@ -1,0 +1,152 @@
+/* ESHM: two processes on one host, linked through shared memory.
+ *
+ *   ESHMConfig config = eshm_default_config("cam0");
+ *   ESHMHandle* link = eshm_init(&config);
+ *   eshm_write(link, "hello", 6);
+ *   int bytes = eshm_read(link, buffer, sizeof buffer);
+ *   eshm_destroy(link);
+ *
+ * What holds for every function:
+ *  - Threads: any number may use one handle at once, except that
+ *    eshm_destroy must be the last call on it.
+ *  - Never call in from a signal handler.
+ *  - After fork() a child's calls on an inherited handle give NOT_INITIALIZED;
+ *    it may open handles of its own.
+ *  - A call that fails leaves a sentence for eshm_last_error().
+ *  - The library writes to no stream and installs no signal handler.
+ *  - A process of the same user that truncates the segment's file on purpose
+ *    is outside what the library can survive (SIGBUS); whatever else a broken
+ *    peer does to it gives an error here.
+ */
+#ifndef ESHM_H
+#define ESHM_H
+
+#include "eshm_data.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- opening and closing ------------------------------------------------ */
+
+/* The defaults for a link of that name: AUTO, 100 ms stale threshold, 50
+ * attempts each 100 ms and 5000 ms in all, 4096-byte messages, newest value
+ * wins. The name is not copied: it must live until eshm_init returns. */
+ESHMConfig eshm_default_config(const char* name);
+
+/* Opens a link. A master never waits for a slave, but watches a silent holder
+ * of its name for up to the stale threshold before it takes the role over. A
+ * slave waits for its master by the retry policy (interval, attempts, total
+ * time) and attaches the moment that one appears.
+ * Returns NULL on failure; the code and the reason are in eshm_last_error():
+ * INVALID_PARAM, ROLE_MISMATCH (names the holder's PID), TIMEOUT (no master),
+ * SHM_CREATE, SHM_ATTACH, PERMISSION, CORRUPT, TYPE_MISMATCH, INTERRUPTED. */
+ESHMHandle* eshm_init(const ESHMConfig* config);
+
+/* Leaves the link and frees the handle; the peer is told that this side left.
+ * With auto_cleanup a master removes the name, and so does the last one out.
+ * Every other call on the handle must have returned.
+ * Returns SUCCESS; INVALID_PARAM for NULL or inside an event callback;
+ * SHM_DELETE where the name could not be removed (the handle is gone then too). */
+int eshm_destroy(ESHMHandle* handle);
+
+/* ---- talking ------------------------------------------------------------ */
+
+/* Publishes one message of `size` bytes: 0 .. the channel's max_message_size;
+ * data may be NULL for 0 bytes. Never waits.
+ * Returns SUCCESS; BUFFER_TOO_SMALL (larger than the channel's messages);
+ * BUFFER_FULL (queue); TIMEOUT or MASTER_STALE (slave whose master is away:
+ * still trying, or given up); SUPERSEDED; NOT_INITIALIZED; CORRUPT.
+ * On any error but SUPERSEDED nothing was written; with SUPERSEDED nobody
+ * reads what was written.
+ * Visibility: what this thread wrote before the call is visible to whoever
+ * has read the message. */
+int eshm_write(ESHMHandle* handle, const void* data, size_t size);
+
+/* As eshm_write; waits up to timeout_ms for room in a queue (0 never,
+ * UINT32_MAX for ever), then TIMEOUT; 0 gives BUFFER_FULL at once. */
+int eshm_write_ex(ESHMHandle* handle, const void* data, size_t size, uint32_t timeout_ms);
+
+/* Reads the newest message not yet read on this handle (of a queue: the next
+ * one), waiting for it at most 1000 ms.
+ * Returns its size in bytes (0 for an empty message, used as an event), or a
+ * negative code as eshm_read_ex. */
+int eshm_read(ESHMHandle* handle, void* buffer, size_t buffer_size);
+
+/* As eshm_read with a time-out: 0 never waits and gives NO_DATA; UINT32_MAX
+ * waits without limit. bytes_read may be NULL.
+ * Returns SUCCESS; NO_DATA; TIMEOUT; BUFFER_TOO_SMALL (the size needed stands
+ * in *bytes_read, the message is kept); MASTER_STALE (slave, given up);
+ * SUPERSEDED; INTERRUPTED; CORRUPT; NOT_INITIALIZED; INVALID_PARAM (NULL
+ * buffer with a size other than 0). */
+int eshm_read_ex(ESHMHandle* handle, void* buffer, size_t buffer_size, size_t* bytes_read,
+                 uint32_t timeout_ms);
+
+/* As eshm_read_ex, with all that is known of the message; info may be NULL. */
+int eshm_read_msg(ESHMHandle* handle, void* buffer, size_t buffer_size, ESHMMessageInfo* info,
+                  uint32_t timeout_ms);
+
+/* ---- talking without a copy --------------------------------------------- */
+
+/* Lends room for a message of up to `size` bytes in the segment. Fill it, then
+ * eshm_publish or eshm_discard. Never waits. */
+int eshm_loan(ESHMHandle* handle, size_t size, void** data);
+/* Publishes a loan; `size` may be smaller than loaned. */
+int eshm_publish(ESHMHandle* handle, void* data, size_t size);
+/* Gives a loan back unpublished. */
+int eshm_discard(ESHMHandle* handle, void* data);
+/* Reads in place: until eshm_release nothing overwrites view->data. */
+int eshm_borrow(ESHMHandle* handle, ESHMView* view, uint32_t timeout_ms);
+int eshm_release(ESHMHandle* handle, ESHMView* view);
+
+/* ---- event loops -------------------------------------------------------- */
+
+/* Waits until one of the handles has something to read; answers its index, or
+ * a negative code. */
+int eshm_wait_any(ESHMHandle* const* handles, size_t count, uint32_t timeout_ms);
+/* A descriptor that polls readable while there is something to read; the
+ * handle's own, never close it. A negative code where there is none. */
+int eshm_get_fd(ESHMHandle* handle);
+
+/* ---- watching ----------------------------------------------------------- */
+
+/* Beats now. Needed only with use_threads = false and no other call for a
+ * while: at least twice in each stale threshold of the peer. */
+int eshm_update_heartbeat(ESHMHandle* handle);
+
+/* *is_alive: the peer is there and beats. */
+int eshm_check_remote_alive(ESHMHandle* handle, bool* is_alive);
+
+/* The whole truth about the peer. */
+int eshm_get_remote_state(ESHMHandle* handle, enum ESHMPeerState* state);
+
+int eshm_get_stats(ESHMHandle* handle, ESHMStats* stats);
+int eshm_get_stats_ex(ESHMHandle* handle, ESHMStatsEx* stats);
+
+/* MASTER, SLAVE or OBSERVER; never AUTO. */
+int eshm_get_role(ESHMHandle* handle, enum ESHMRole* role);
+
+/* One callback a handle; NULL takes it away, and returns only when no call of
+ * the former one is running (unless called from inside it). */
+int eshm_set_event_callback(ESHMHandle* handle, ESHMEventCallback callback, void* context);
+
+/* ---- errors and the library itself --------------------------------------- */
+
+/* A short text for a code; never NULL. Static. */
+const char* eshm_error_string(int code);
+
+/* The last failure of this thread: a sentence, and its code in *code (may be
+ * NULL). A success does not clear it. Valid until the thread's next failure. */
+const char* eshm_last_error(int* code);
+
+/* Who hears what the library has to tell; NULL (the default): nobody. */
+void eshm_set_log_callback(ESHMLogCallback callback, void* context);
+
+/* "major.minor.patch". */
+const char* eshm_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* ESHM_H */
