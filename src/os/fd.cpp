@@ -1,0 +1,119 @@
+#include "os/fd.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <vector>
+
+namespace eshm::os {
+namespace {
+
+struct OpenFile {
+  int number;
+  dev_t device;
+  ino_t inode;
+};
+
+bool refers_to(int number, dev_t device, ino_t inode) {
+  struct stat now;
+  return fstat(number, &now) == 0 && now.st_dev == device && now.st_ino == inode;
+}
+
+// Every descriptor of the library in this process. Constructed on first use
+// and never destroyed: a thread may still close one while the process exits.
+struct Registry {
+  pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+  std::vector<OpenFile> files;
+};
+
+Registry& registry() {
+  static Registry* const instance = new Registry;
+  return *instance;
+}
+
+std::atomic<uint32_t> epoch{1};
+
+void before_fork() { pthread_mutex_lock(&registry().mutex); }
+
+void after_fork_in_parent() { pthread_mutex_unlock(&registry().mutex); }
+
+void after_fork_in_child() {
+  Registry& mine = registry();
+  for (const OpenFile& file : mine.files) {
+    if (refers_to(file.number, file.device, file.inode)) ::close(file.number);
+  }
+  mine.files.clear();
+  // Only this thread came along, and it holds the mutex.
+  pthread_mutex_unlock(&mine.mutex);
+  epoch.fetch_add(1, std::memory_order_relaxed);
+}
+
+void watch_forks() {
+  static const int once = [] {
+    registry();
+    return pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+  }();
+  (void)once;
+}
+
+class RegistryLock {
+ public:
+  RegistryLock() { pthread_mutex_lock(&registry().mutex); }
+  ~RegistryLock() { pthread_mutex_unlock(&registry().mutex); }
+};
+
+}  // namespace
+
+uint32_t fork_epoch() { return epoch.load(std::memory_order_relaxed); }
+
+int Fd::open(const std::function<int()>& opener, Fd& out) {
+  watch_forks();
+  Fd fresh;
+  {
+    const RegistryLock lock;
+    const int number = opener();
+    if (number < 0) return errno;
+    struct stat meta;
+    if (fstat(number, &meta) != 0) {
+      const int failure = errno;
+      ::close(number);
+      return failure;
+    }
+    fresh.number_ = number;
+    fresh.device_ = meta.st_dev;
+    fresh.inode_ = meta.st_ino;
+    fresh.epoch_ = fork_epoch();
+    registry().files.push_back({number, meta.st_dev, meta.st_ino});
+  }
+  out = std::move(fresh);
+  return 0;
+}
+
+bool Fd::is_still_ours() const {
+  return is_open() && epoch_ == fork_epoch() && refers_to(number_, device_, inode_);
+}
+
+void Fd::forget() {
+  if (is_open() && epoch_ == fork_epoch()) {  // else the at-fork handler has closed it
+    const RegistryLock lock;
+    auto& files = registry().files;
+    for (auto file = files.begin(); file != files.end(); ++file) {
+      if (file->number != number_ || file->inode != inode_) continue;
+      *file = files.back();
+      files.pop_back();
+      break;
+    }
+  }
+  number_ = -1;
+}
+
+void Fd::reset() {
+  const int number = number_;
+  const bool must_close = is_still_ours();
+  forget();
+  if (must_close) ::close(number);
+}
+
+}  // namespace eshm::os

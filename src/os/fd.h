@@ -1,0 +1,59 @@
+// Descriptors that survive an unkind host: a fork, and an application that
+// closes what it did not open.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <functional>
+#include <utility>
+
+namespace eshm::os {
+
+// Counts the forks between this process and the one that loaded the library.
+// Something made under another epoch belongs to a parent. One relaxed load.
+uint32_t fork_epoch();
+
+// An owned descriptor.
+//
+// A forked child closes it before fork() returns there: a descriptor that the
+// child kept would keep the parent's locks. An application may close it
+// behind our back (close_range) and its number may then mean a file of the
+// application's: so it is compared with what was opened before it is closed.
+class Fd {
+ public:
+  Fd() = default;
+  ~Fd() { reset(); }
+  Fd(Fd&& other) noexcept { swap(other); }
+  Fd& operator=(Fd&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+
+  // Calls `opener`, which answers a descriptor or -1 and errno, in one step
+  // with its registration: no fork comes between. Returns 0 or the errno.
+  static int open(const std::function<int()>& opener, Fd& out);
+
+  int get() const { return number_; }
+  bool is_open() const { return number_ >= 0; }
+  // False once the application closed it. One system call.
+  bool is_still_ours() const;
+  void reset();
+  // Lets go of the number without closing it: it turned out to be a stranger's.
+  void forget();
+
+ private:
+  void swap(Fd& other) noexcept {
+    std::swap(number_, other.number_);
+    std::swap(device_, other.device_);
+    std::swap(inode_, other.inode_);
+    std::swap(epoch_, other.epoch_);
+  }
+
+  int number_ = -1;
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
+  uint32_t epoch_ = 0;
+};
+
+}  // namespace eshm::os

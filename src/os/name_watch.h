@@ -1,0 +1,28 @@
+// Being told when a name appears in /dev/shm.
+#pragma once
+
+#include "os/fd.h"
+
+namespace eshm::os {
+
+// An inotify watch on /dev/shm. A user has 128 instances as a rule: whoever
+// uses it must do without when start() fails.
+class NameWatch {
+ public:
+  // Returns 0 or the errno (EMFILE: no instance left).
+  int start();
+  void stop() { fd_.reset(); }
+  bool is_running() const { return fd_.is_open(); }
+  // Polls readable after a name was made, or moved in.
+  int fd() const { return fd_.get(); }
+  // Takes what has been told. False, and the watch stopped, when the
+  // descriptor is not ours any more.
+  bool drain();
+
+ private:
+  bool is_our_watch() const;
+  Fd fd_;
+  int watch_ = -1;
+};
+
+}  // namespace eshm::os

@@ -1,0 +1,149 @@
+#include "os/process.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <pwd.h>
+#include <signal.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+
+#include "os/clock.h"
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+
+namespace eshm::os {
+namespace {
+
+constexpr uint64_t kPfExiting = 0x4;  // linux/sched.h, PF_EXITING
+
+struct ProcStat {
+  char state = 0;
+  uint64_t flags = 0;
+  uint64_t start_time = 0;
+};
+
+bool read_stat(pid_t pid, ProcStat& out) {
+  char path[32];
+  std::snprintf(path, sizeof path, "/proc/%d/stat", int(pid));
+  const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  char text[1024];
+  const ssize_t length = ::read(fd, text, sizeof text - 1);
+  ::close(fd);
+  if (length <= 0) return false;
+  text[length] = 0;
+  // The second field, the command, may hold spaces and brackets: count from
+  // the last closing one.
+  const char* field = std::strrchr(text, ')');
+  if (field == nullptr || field[1] == 0) return false;
+  field += 2;
+  for (int number = 3; *field != 0; ++number) {
+    if (number == 3) out.state = *field;
+    if (number == 9) out.flags = std::strtoull(field, nullptr, 10);
+    if (number == 22) {
+      out.start_time = std::strtoull(field, nullptr, 10);
+      return true;
+    }
+    field = std::strchr(field, ' ');
+    if (field == nullptr) return false;
+    ++field;
+  }
+  return false;
+}
+
+uint64_t namespace_inode(const char* path) {
+  struct stat meta;
+  return ::stat(path, &meta) == 0 ? uint64_t(meta.st_ino) : 0;
+}
+
+}  // namespace
+
+ProcessIdentity self() {
+  static std::mutex* const mutex = new std::mutex;  // outlives the process's exit
+  static ProcessIdentity cached;
+  const pid_t pid = getpid();
+  const std::lock_guard<std::mutex> lock(*mutex);
+  if (cached.pid != pid) {
+    cached.pid = pid;
+    cached.start_time = start_time_of(pid);
+    cached.pid_namespace = namespace_inode("/proc/self/ns/pid");
+    cached.time_namespace = namespace_inode("/proc/self/ns/time");
+  }
+  return cached;
+}
+
+uint64_t start_time_of(pid_t pid) {
+  ProcStat stat;
+  return read_stat(pid, stat) ? stat.start_time : 0;
+}
+
+bool is_exiting(pid_t pid) {
+  ProcStat stat;
+  return read_stat(pid, stat) &&
+         ((stat.flags & kPfExiting) != 0 || stat.state == 'Z' || stat.state == 'X');
+}
+
+int open_pidfd(pid_t pid, Fd& out) {
+  // The kernel sets O_CLOEXEC on every pidfd.
+  return Fd::open([pid] { return int(syscall(SYS_pidfd_open, pid, 0u)); }, out);
+}
+
+bool is_pidfd_of(const Fd& fd, pid_t pid) {
+  if (!fd.is_still_ours()) return false;
+  char path[48];
+  std::snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd.get());
+  const int info = ::open(path, O_RDONLY | O_CLOEXEC);
+  if (info < 0) return false;
+  char text[512];
+  const ssize_t length = ::read(info, text, sizeof text - 1);
+  ::close(info);
+  if (length <= 0) return false;
+  text[length] = 0;
+  const char* const line = std::strstr(text, "\nPid:\t");
+  // -1: the process has ended meanwhile.
+  return line != nullptr && (std::atoi(line + 6) == pid || std::atoi(line + 6) == -1);
+}
+
+uint64_t random_nonzero() {
+  uint64_t value = 0;
+  while (value == 0) {
+    if (getrandom(&value, sizeof value, 0) != ssize_t(sizeof value)) {
+      value = monotonic_ns() ^ (uint64_t(getpid()) << 40);  // no getrandom: unique enough
+    }
+  }
+  return value;
+}
+
+std::string user_name(uid_t uid) {
+  std::string text = "uid " + std::to_string(uid);
+  passwd entry;
+  passwd* found = nullptr;
+  char room[1024];
+  if (getpwuid_r(uid, &entry, room, sizeof room, &found) == 0 && found != nullptr) {
+    text = std::string(entry.pw_name) + " (" + text + ")";
+  }
+  return text;
+}
+
+ScopedSignalBlock::ScopedSignalBlock() {
+  static_assert(sizeof(sigset_t) <= sizeof saved_, "room for the saved mask");
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, reinterpret_cast<sigset_t*>(saved_));
+}
+
+ScopedSignalBlock::~ScopedSignalBlock() {
+  pthread_sigmask(SIG_SETMASK, reinterpret_cast<sigset_t*>(saved_), nullptr);
+}
+
+}  // namespace eshm::os

@@ -1,0 +1,119 @@
+#include "os/shm_object.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "os/process.h"
+
+namespace eshm::os {
+namespace {
+
+constexpr const char* kDirectory = "/dev/shm";
+constexpr uint64_t kAllocationStep = 1u << 20;
+
+int allocate(int fd, uint64_t bytes) {
+  rlimit limit;
+  // Beyond the limit the kernel would send SIGXFSZ, which kills.
+  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+      bytes > limit.rlim_cur) {
+    return EFBIG;
+  }
+  // Older kernels begin anew at each signal: block them, and take small steps.
+  const ScopedSignalBlock no_signals;
+  for (uint64_t at = 0; at < bytes; at += kAllocationStep) {
+    const uint64_t step = std::min(kAllocationStep, bytes - at);
+    int failure;
+    do {
+      failure = posix_fallocate(fd, off_t(at), off_t(step));
+    } while (failure == EINTR);
+    if (failure != 0) return failure;
+  }
+  return 0;
+}
+
+}  // namespace
+
+int Mapping::map(const Fd& file, uint64_t offset, size_t bytes, bool writable, Mapping& out) {
+  void* const at = mmap(nullptr, bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED,
+                        file.get(), off_t(offset));
+  if (at == MAP_FAILED) return errno;
+  out.reset();
+  out.data_ = static_cast<std::byte*>(at);
+  out.size_ = bytes;
+  return 0;
+}
+
+void Mapping::reset() {
+  if (data_ != nullptr) munmap(data_, size_);
+  data_ = nullptr;
+  size_ = 0;
+}
+
+size_t page_bytes() {
+  static const size_t bytes = size_t(sysconf(_SC_PAGESIZE));
+  return bytes;
+}
+
+std::string object_path(const std::string& name) {
+  return std::string(kDirectory) + "/eshm_" + name;
+}
+
+std::string successor_path(const std::string& name) {
+  return std::string(kDirectory) + "/.eshm-next_" + name;
+}
+
+int create_unnamed(size_t bytes, mode_t mode, Fd& out) {
+  Fd file;
+  int failure = Fd::open(
+      [&] { return ::open(kDirectory, O_TMPFILE | O_RDWR | O_CLOEXEC, mode & 0777); }, file);
+  if (failure != 0) return failure;
+  if (fchmod(file.get(), mode & 0777) != 0) return errno;  // the umask has no say
+  failure = allocate(file.get(), bytes);
+  if (failure != 0) return failure;
+  out = std::move(file);
+  return 0;
+}
+
+int link_unnamed(const Fd& file, const std::string& path) {
+  char source[32];
+  snprintf(source, sizeof source, "/proc/self/fd/%d", file.get());
+  return linkat(AT_FDCWD, source, AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
+}
+
+int open_named(const std::string& path, bool writable, Fd& out) {
+  const int flags = (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+  return Fd::open([&] { return ::open(path.c_str(), flags); }, out);
+}
+
+bool names_file(const std::string& path, const struct stat& file) {
+  struct stat named;
+  return lstat(path.c_str(), &named) == 0 && named.st_dev == file.st_dev &&
+         named.st_ino == file.st_ino;
+}
+
+int rename_over(const std::string& from, const std::string& to) {
+  return ::rename(from.c_str(), to.c_str()) == 0 ? 0 : errno;
+}
+
+int unlink_name(const std::string& path) { return ::unlink(path.c_str()) == 0 ? 0 : errno; }
+
+int punch_hole(const Fd& file, uint64_t offset, uint64_t bytes) {
+  return fallocate(file.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off_t(offset),
+                   off_t(bytes)) == 0
+             ? 0
+             : errno;
+}
+
+uint64_t space_left() {
+  struct statvfs fs;
+  return statvfs(kDirectory, &fs) == 0 ? uint64_t(fs.f_bavail) * fs.f_frsize : 0;
+}
+
+}  // namespace eshm::os

@@ -1,0 +1,85 @@
+#include "os/sysv_block.h"
+
+#include <signal.h>
+#include <sys/ipc.h>
+#include <sys/shm.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace eshm::os {
+namespace {
+
+// How many other keys are tried when a stranger has the first.
+constexpr uint32_t kKeyAttempts = 8;
+
+key_t key_of(const std::string& text, uint32_t attempt) {
+  uint32_t hash = 2166136261u ^ (attempt * 0x9e3779b9u);  // FNV-1a
+  for (const unsigned char byte : text) hash = (hash ^ byte) * 16777619u;
+  return key_t(hash == 0 ? 1 : hash);  // 0 is IPC_PRIVATE
+}
+
+// A segment of this key that its maker did not live to attach: nobody is
+// attached, it is ours, its maker is gone and it has the size of what is being
+// made. Anything else may be a stranger's and stays.
+void remove_leftover(key_t key, size_t bytes) {
+  const int id = shmget(key, 0, 0);
+  shmid_ds state;
+  if (id < 0 || shmctl(id, IPC_STAT, &state) != 0) return;
+  const bool maker_is_gone = kill(state.shm_cpid, 0) != 0 && errno == ESRCH;
+  if (state.shm_nattch == 0 && state.shm_perm.uid == geteuid() && state.shm_segsz == bytes &&
+      maker_is_gone) {
+    shmctl(id, IPC_RMID, nullptr);
+  }
+}
+
+int make(const std::string& key_text, size_t bytes, int flags) {
+  for (uint32_t attempt = 0; attempt < kKeyAttempts; ++attempt) {
+    const key_t key = key_of(key_text, attempt);
+    for (int tries = 0; tries < 2; ++tries) {
+      const int id = shmget(key, bytes, flags | IPC_CREAT | IPC_EXCL);
+      if (id >= 0 || errno != EEXIST) return id;
+      remove_leftover(key, bytes);
+    }
+  }
+  return shmget(IPC_PRIVATE, bytes, flags);
+}
+
+}  // namespace
+
+int SysvBlock::create(const std::string& key_text, size_t bytes, mode_t mode, SysvBlock& out) {
+  const int id = make(key_text, bytes, int(mode & 0777));
+  if (id < 0) return errno;
+  SysvBlock block;
+  block.id_ = id;
+  void* const at = shmat(id, nullptr, 0);
+  const int failure = at == reinterpret_cast<void*>(-1) ? errno : 0;
+  shmctl(id, IPC_RMID, nullptr);
+  if (failure != 0) return failure;
+  block.data_ = static_cast<std::byte*>(at);
+  out = std::move(block);
+  return 0;
+}
+
+int SysvBlock::attach(int id, size_t bytes, uid_t owner, bool writable, SysvBlock& out) {
+  shmid_ds state;
+  if (shmctl(id, IPC_STAT, &state) != 0) return errno;
+  if (state.shm_segsz != bytes) return EINVAL;
+  if (state.shm_perm.uid != owner) return EACCES;
+  void* const at = shmat(id, nullptr, writable ? 0 : SHM_RDONLY);
+  if (at == reinterpret_cast<void*>(-1)) return errno;
+  SysvBlock block;
+  block.id_ = id;
+  block.data_ = static_cast<std::byte*>(at);
+  out = std::move(block);
+  return 0;
+}
+
+void SysvBlock::reset() {
+  if (data_ != nullptr) shmdt(data_);
+  data_ = nullptr;
+  id_ = -1;
+}
+
+}  // namespace eshm::os
