@@ -1,0 +1,125 @@
+#include "layout/segment.h"
+
+#include <cstring>
+
+#include "eshm_data.h"
+
+namespace eshm::layout {
+namespace {
+
+constexpr uint64_t kPageBytes = 4096;
+
+constexpr uint64_t round_up(uint64_t value, uint64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
+class Fnv1a {
+ public:
+  void add(const void* bytes, size_t count) {
+    const auto* at = static_cast<const unsigned char*>(bytes);
+    for (size_t i = 0; i < count; ++i) hash_ = (hash_ ^ at[i]) * 0x100000001b3;
+  }
+  uint64_t value() const { return hash_; }
+
+ private:
+  uint64_t hash_ = 0xcbf29ce484222325;
+};
+
+// Changes with every move of a shared byte, so that two builds that forgot to
+// raise kLayoutVersion still refuse each other.
+constexpr uint32_t kPlaces[] = {
+    kLayoutVersion,
+    sizeof(Identity),
+    sizeof(ChannelGeometry),
+    offsetof(ControlPage, mark),
+    offsetof(ControlPage, seat),
+    offsetof(ControlPage, master),
+    offsetof(ControlPage, slave),
+    offsetof(ControlPage, succession),
+    offsetof(ControlPage, beat),
+    offsetof(ControlPage, data_wake),
+    offsetof(ControlPage, room_wake),
+    offsetof(ControlPage, reader),
+    offsetof(ControlPage, pins),
+    offsetof(DataArea, publish),
+    kFirstSlotOffset,
+    sizeof(Slot),
+};
+
+}  // namespace
+
+ChannelShape shape_of(const ChannelGeometry& geometry) {
+  ChannelShape shape;
+  shape.delivery = geometry.delivery;
+  shape.flags = geometry.flags;
+  shape.max_borrows = geometry.max_borrows;
+  shape.max_loans = geometry.max_loans;
+  shape.max_message_bytes = geometry.max_message_bytes;
+  shape.queue_bytes = geometry.queue_bytes;
+  return shape;
+}
+
+bool operator==(const ChannelShape& a, const ChannelShape& b) {
+  return a.delivery == b.delivery && a.flags == b.flags && a.max_borrows == b.max_borrows &&
+         a.max_loans == b.max_loans && a.max_message_bytes == b.max_message_bytes &&
+         a.queue_bytes == b.queue_bytes;
+}
+
+ChannelGeometry plan_channel(const ChannelShape& shape) {
+  ChannelGeometry geometry = {};
+  geometry.delivery = shape.delivery;
+  geometry.flags = shape.flags;
+  geometry.max_borrows = shape.max_borrows;
+  geometry.max_loans = shape.max_loans;
+  geometry.max_message_bytes = shape.max_message_bytes;
+  geometry.queue_bytes = shape.queue_bytes;
+  geometry.payload_offset = (shape.flags & ESHM_FLAG_ALIGN_PAYLOAD) != 0  ? kLineBytes
+                            : (shape.flags & ESHM_FLAG_TIMESTAMPS) != 0 ? 2 * sizeof(Slot)
+                                                                        : sizeof(Slot);
+  geometry.pin_count = 1 + shape.max_borrows;  // one for copying
+  if (shape.delivery == ESHM_DELIVERY_LATEST) {
+    // The newest message, the one being written, and whatever is held.
+    geometry.slot_count = 2 + geometry.pin_count + shape.max_loans;
+    geometry.slot_stride =
+        round_up(geometry.payload_offset + shape.max_message_bytes, kLineBytes);
+    geometry.data_bytes =
+        round_up(kFirstSlotOffset + geometry.slot_count * geometry.slot_stride, kPageBytes);
+  } else {
+    geometry.data_bytes = round_up(kFirstSlotOffset + shape.queue_bytes, kPageBytes);
+  }
+  return geometry;
+}
+
+Plan plan_segment(uint32_t backend, const ChannelShape& m2s, const ChannelShape& s2m,
+                  bool auto_cleanup) {
+  Plan plan = {};
+  plan.identity.magic = kMagic;
+  plan.identity.layout_version = kLayoutVersion;
+  plan.identity.control_bytes = kControlBytes;
+  plan.identity.backend = backend;
+  plan.identity.auto_cleanup = auto_cleanup ? 1 : 0;
+  plan.geometry[kMasterToSlave] = plan_channel(m2s);
+  plan.geometry[kSlaveToMaster] = plan_channel(s2m);
+  uint64_t file_bytes = kControlBytes;
+  if (backend == ESHM_BACKEND_POSIX) {
+    for (ChannelGeometry& geometry : plan.geometry) {
+      geometry.data_offset = file_bytes;
+      file_bytes += geometry.data_bytes;
+    }
+  }
+  plan.identity.segment_bytes = file_bytes;
+  return plan;
+}
+
+uint64_t fingerprint_of(const Plan& plan) {
+  Plan copy = plan;
+  copy.identity.fingerprint = 0;
+  Fnv1a hash;
+  hash.add(kPlaces, sizeof kPlaces);
+  hash.add(&copy, sizeof copy);
+  return hash.value();
+}
+
+static_assert(sizeof(Plan) == sizeof(Identity) + 2 * sizeof(ChannelGeometry), "no padding to hash");
+
+}  // namespace eshm::layout

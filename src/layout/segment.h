@@ -1,0 +1,254 @@
+// Every shared byte of a link: what it is, where it lies and who writes it.
+//
+//   control page (both sides map it read-write)
+//   0x000  Identity            written once, before the segment has a name
+//   0x040  ChannelGeometry x2  written once, likewise
+//   0x140  MarkLine            holder of the succession lock
+//   0x180  SeatLine            master
+//   0x1C0  RoleRecord master   holder of the master lock
+//   0x200  RoleRecord slave    holder of the slave lock
+//   0x240  RoleRecord succession   holder of the succession lock
+//   0x280  BeatLine master     master
+//   0x2C0  BeatLine slave      slave
+//   0x300  WakeLine x2         a direction's reader announces, its writer rings
+//   0x380  WakeLine x2         a queue's writer announces (waits for room), its reader rings
+//   0x400  ReaderLine x2       a direction's reader
+//   0x800  PinLine array x2    a direction's reader
+//
+//   one data area a direction (its writer maps it read-write, its reader read-only)
+//   0x000  DataIdentity        written once
+//   0x040  PublishLine         the writer
+//   0x080  slots, or ring      the writer
+//
+// POSIX: control page and data areas follow each other in one file. System V:
+// the file holds the control page, each data area is a System V segment.
+//
+// All bytes zero is a valid empty state of everything that is not written
+// once. Numbers are little-endian native; there are no pointers. What two
+// processes touch while it changes is a lock-free atomic; what is written once
+// is read by a private copy made before it is judged (validate.h), and never
+// again from shared memory.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace eshm::layout {
+
+constexpr uint64_t kMagic = 0x4B4E494C4D485345;  // "ESHMLINK"
+constexpr uint32_t kLayoutVersion = 1;
+constexpr size_t kLineBytes = 64;
+constexpr size_t kControlBytes = 4096;
+
+enum Direction : uint32_t { kMasterToSlave = 0, kSlaveToMaster = 1 };
+
+// Bytes of the file that carry a kernel lock. Whoever holds one is it.
+enum LockByte : uint64_t { kMasterByte = 0, kSlaveByte = 1, kSuccessionByte = 2 };
+
+// The first four fields keep their place in every layout there will ever be.
+struct Identity {
+  uint64_t magic;
+  uint32_t layout_version;
+  uint32_t control_bytes;
+  uint64_t fingerprint;    // of this build's layout and of the two geometries
+  uint64_t segment_bytes;  // size of the file
+  uint64_t nonce;          // random, of this segment
+  uint32_t backend;        // ESHMBackend
+  uint32_t auto_cleanup;   // the master's eshm_destroy removes the name
+  uint64_t reserved[2];
+};
+
+struct ChannelGeometry {
+  // Chosen.
+  uint32_t delivery;  // ESHMDelivery
+  uint32_t flags;     // ESHM_FLAG_TIMESTAMPS, ESHM_FLAG_ALIGN_PAYLOAD
+  uint32_t max_borrows;
+  uint32_t max_loans;
+  uint64_t max_message_bytes;
+  uint64_t queue_bytes;  // 0 for LATEST
+  // Worked out from that by plan_channel, and checked against it on attach.
+  uint32_t slot_count;  // 0 for QUEUE
+  uint32_t pin_count;   // registers of the reader
+  uint64_t slot_stride;
+  uint32_t payload_offset;  // in a slot or record
+  uint32_t reserved_word;
+  uint64_t data_offset;  // in the file; 0 for System V
+  uint64_t data_bytes;
+  // Of this segment.
+  uint64_t data_nonce;  // stands in DataIdentity too
+  int32_t sysv_id;
+  uint32_t type_text_bytes;
+  uint64_t type_text_offset;
+  uint64_t type_fingerprint;
+  uint64_t reserved[3];
+};
+
+// 0 while the segment may be used. The name was given, or is about to be
+// given, to another file; nothing that is published here from now on counts.
+struct MarkLine {
+  std::atomic<uint32_t> superseded;     // MK1: succession holder stores, everybody loads
+  std::atomic<int32_t> successor_pid;   // valid once superseded is set
+  std::atomic<uint64_t> end_position[2];  // queues: what was committed before the mark
+};
+
+// A slave that comes over from the segment that this one replaced: nobody else
+// gets the seat meanwhile.
+struct SeatLine {
+  std::atomic<uint64_t> reserved_for;  // incarnation of that slave; 0: free
+  std::atomic<int32_t> reserved_pid;
+};
+
+// Who holds a lock: for messages and for bells, never a judgement of life.
+struct RoleRecord {
+  std::atomic<uint64_t> incarnation;  // fresh random of the holder; 0: being filled in
+  std::atomic<int32_t> pid;
+  std::atomic<uint32_t> stale_threshold_ms;
+  std::atomic<uint64_t> start_time;
+  std::atomic<uint64_t> pid_namespace;
+  std::atomic<uint64_t> time_namespace;
+  std::atomic<uint64_t> left;        // incarnation of a holder that destroyed its handle
+  std::atomic<uint32_t> generation;  // how many have held this role here
+};
+
+struct BeatLine {
+  std::atomic<uint64_t> beats;  // the owner adds, the peer compares
+};
+
+// An event count. Two processes change each word, both by read-modify-write,
+// but for the announcer's plain store of its own mark.
+struct WakeLine {
+  std::atomic<uint32_t> announced;  // mark of the waiting process; the ringer swaps it for 0
+  std::atomic<uint32_t> bell;       // the futex; grows with each ring
+};
+
+struct ReaderLine {
+  std::atomic<uint64_t> messages;  // read so far, for statistics
+  std::atomic<uint64_t> position;  // queue: everything before it has been consumed
+};
+
+constexpr uint32_t kMaxPins = 128;
+
+struct PinLines {
+  std::atomic<uint32_t> slot[kMaxPins];  // slot index + 1; 0: none
+};
+
+struct alignas(4096) ControlPage {
+  alignas(kLineBytes) Identity identity;
+  alignas(kLineBytes) ChannelGeometry geometry[2];
+  alignas(kLineBytes) MarkLine mark;
+  alignas(kLineBytes) SeatLine seat;
+  alignas(kLineBytes) RoleRecord master;
+  alignas(kLineBytes) RoleRecord slave;
+  alignas(kLineBytes) RoleRecord succession;
+  struct alignas(kLineBytes) {
+    BeatLine line;
+  } beat[2];  // [0] the master's, [1] the slave's
+  struct alignas(kLineBytes) {
+    WakeLine line;
+  } data_wake[2], room_wake[2];
+  struct alignas(kLineBytes) {
+    ReaderLine line;
+  } reader[2];
+  alignas(0x400) PinLines pins[2];
+};
+
+struct DataIdentity {
+  uint64_t nonce;
+};
+
+struct PublishLine {
+  // LATEST: number of the newest message << 8 | its slot, a hint that follows
+  // the publication. QUEUE: the position behind the last committed record.
+  std::atomic<uint64_t> published;
+};
+
+struct DataArea {
+  alignas(kLineBytes) DataIdentity identity;
+  alignas(kLineBytes) PublishLine publish;
+};
+
+constexpr size_t kFirstSlotOffset = 2 * kLineBytes;
+constexpr uint32_t kMaxSlots = 255;  // eight bits of PublishLine::published
+
+// A message of a LATEST channel. 48 payload bytes share its first line.
+struct Slot {
+  std::atomic<uint64_t> sequence;    // 2n: message n; odd: being written; 0: empty
+  std::atomic<uint32_t> size;        // payload bytes
+  std::atomic<uint32_t> generation;  // RoleRecord::generation of the writer
+};
+
+struct StampedSlot {
+  Slot slot;
+  std::atomic<uint64_t> timestamp_ns;
+};
+
+static_assert(std::atomic<uint64_t>::is_always_lock_free, "shared words must be lock-free");
+static_assert(std::atomic<uint32_t>::is_always_lock_free, "shared words must be lock-free");
+static_assert(sizeof(Identity) == 64, "layout");
+static_assert(offsetof(Identity, layout_version) == 8, "fixed for ever");
+static_assert(offsetof(Identity, control_bytes) == 12, "fixed for ever");
+static_assert(offsetof(Identity, fingerprint) == 16, "fixed for ever");
+static_assert(offsetof(Identity, segment_bytes) == 24, "fixed for ever");
+static_assert(sizeof(ChannelGeometry) == 128, "layout");
+static_assert(sizeof(RoleRecord) <= kLineBytes, "layout");
+static_assert(offsetof(ControlPage, geometry) == 0x040, "layout");
+static_assert(offsetof(ControlPage, mark) == 0x140, "layout");
+static_assert(offsetof(ControlPage, seat) == 0x180, "layout");
+static_assert(offsetof(ControlPage, master) == 0x1C0, "layout");
+static_assert(offsetof(ControlPage, slave) == 0x200, "layout");
+static_assert(offsetof(ControlPage, succession) == 0x240, "layout");
+static_assert(offsetof(ControlPage, beat) == 0x280, "layout");
+static_assert(offsetof(ControlPage, data_wake) == 0x300, "layout");
+static_assert(offsetof(ControlPage, room_wake) == 0x380, "layout");
+static_assert(offsetof(ControlPage, reader) == 0x400, "layout");
+static_assert(offsetof(ControlPage, pins) == 0x800, "layout");
+static_assert(offsetof(WakeLine, announced) == 0 && offsetof(WakeLine, bell) == 4, "layout");
+static_assert(offsetof(ReaderLine, messages) == 0 && offsetof(ReaderLine, position) == 8, "layout");
+static_assert(offsetof(RoleRecord, pid) == 8 && offsetof(RoleRecord, stale_threshold_ms) == 12 &&
+                  offsetof(RoleRecord, start_time) == 16 &&
+                  offsetof(RoleRecord, pid_namespace) == 24 &&
+                  offsetof(RoleRecord, time_namespace) == 32 && offsetof(RoleRecord, left) == 40 &&
+                  offsetof(RoleRecord, generation) == 48,
+              "layout");
+static_assert(offsetof(MarkLine, successor_pid) == 4 && offsetof(MarkLine, end_position) == 8,
+              "layout");
+static_assert(offsetof(SeatLine, reserved_pid) == 8, "layout");
+static_assert(sizeof(ControlPage) == kControlBytes, "layout");
+static_assert(offsetof(DataArea, publish) == 0x40, "layout");
+static_assert(sizeof(DataArea) == kFirstSlotOffset, "layout");
+static_assert(sizeof(Slot) == 16 && offsetof(Slot, size) == 8 && offsetof(Slot, generation) == 12,
+              "layout");
+static_assert(offsetof(StampedSlot, timestamp_ns) == 16, "layout");
+
+// What a channel is asked for.
+struct ChannelShape {
+  uint32_t delivery = 0;
+  uint32_t flags = 0;
+  uint32_t max_borrows = 1;
+  uint32_t max_loans = 1;
+  uint64_t max_message_bytes = 4096;
+  uint64_t queue_bytes = 0;
+};
+
+ChannelShape shape_of(const ChannelGeometry& geometry);
+bool operator==(const ChannelShape& a, const ChannelShape& b);
+
+// Works out slots and sizes. The shape's numbers are in range (the API's
+// documentation names the ranges); 64-bit arithmetic cannot overflow then.
+ChannelGeometry plan_channel(const ChannelShape& shape);
+
+// The part of a segment that is written once.
+struct Plan {
+  Identity identity;
+  ChannelGeometry geometry[2];
+};
+
+// Works out a whole segment, without nonces and System V ids.
+Plan plan_segment(uint32_t backend, const ChannelShape& m2s, const ChannelShape& s2m,
+                  bool auto_cleanup);
+
+// Of this build's layout and of all that a plan holds; must be computed last.
+uint64_t fingerprint_of(const Plan& plan);
+
+}  // namespace eshm::layout
