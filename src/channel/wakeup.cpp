@@ -1,0 +1,45 @@
+#include "channel/wakeup.h"
+
+namespace eshm::channel {
+
+using std::memory_order_acquire;
+using std::memory_order_relaxed;
+using std::memory_order_release;
+using std::memory_order_seq_cst;
+
+uint32_t announce(layout::WakeLine& line, uint32_t mark) {
+  // B1 -> B2: taken before the announcement, so that a ring which takes the
+  // announcement away has changed the bell.
+  const uint32_t key = line.bell.load(memory_order_acquire);
+  line.announced.store(mark, memory_order_release);  // A1
+  std::atomic_thread_fence(memory_order_seq_cst);    // AF, pairs with the ringer's fence
+  return key;
+}
+
+os::FutexWait park(const layout::WakeLine& line, uint32_t key, os::Deadline deadline) {
+  return os::futex_wait(line.bell, key, deadline);
+}
+
+void ring(layout::WakeLine& line) {
+  line.bell.fetch_add(1, memory_order_release);  // B2 -> B1
+  os::futex_wake_all(line.bell);
+}
+
+bool is_announced(const layout::WakeLine& line) {
+  return line.announced.load(memory_order_relaxed) != 0;  // A2, ordered by the caller's fence
+}
+
+void ring_announced(layout::WakeLine& line) {
+  // A3. A dead reader's mark may give way to a new reader's in between: then
+  // the new one is taken instead, for the ring below is for both.
+  uint32_t mark = line.announced.load(memory_order_relaxed);
+  for (int attempt = 0; mark != 0 && attempt < 3; ++attempt) {
+    if (line.announced.compare_exchange_strong(mark, 0, memory_order_acquire,
+                                               memory_order_relaxed)) {
+      break;
+    }
+  }
+  ring(line);
+}
+
+}  // namespace eshm::channel

@@ -1,0 +1,39 @@
+// Sleeping until the other process has something, and waking it only if it
+// sleeps: an event count in shared memory. docs/PROTOCOL.md, section "Parking".
+//
+//   waiter                         ringer
+//   key = bell            (B1)     make the thing visible
+//   announced = mark      (A1)     full fence            (the caller's)
+//   full fence            (AF)     announced != 0?       (A2)
+//   look once more                 swap announced for 0  (A3)
+//   sleep while bell == key        bell + 1, wake all    (B2)
+//
+// Either the ringer sees the announcement, or the waiter sees the thing. The
+// swap comes before the bell: an announcement that it takes away was made with
+// a key from before the bell, so that waiter does not sleep.
+#pragma once
+
+#include <cstdint>
+
+#include "layout/segment.h"
+#include "os/futex.h"
+
+namespace eshm::channel {
+
+// Says that this process waits, and answers the key for park(). `mark` is the
+// waiter's own (not 0): a dead process's announcement is told from a living
+// one's. After it look once more, then park or not: nothing is to be undone.
+uint32_t announce(layout::WakeLine& line, uint32_t mark);
+
+// Sleeps until a ring after announce(), a signal, or the deadline.
+os::FutexWait park(const layout::WakeLine& line, uint32_t key, os::Deadline deadline);
+
+// Rings unconditionally: for a change that is not in the channel.
+void ring(layout::WakeLine& line);
+
+// For the ringer, after a full fence that follows the thing's publication.
+bool is_announced(const layout::WakeLine& line);
+// Takes the announcement and rings. At most one system call.
+void ring_announced(layout::WakeLine& line);
+
+}  // namespace eshm::channel
