@@ -1,0 +1,153 @@
+#include "endpoint/attachment.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace eshm::endpoint {
+
+using layout::Direction;
+using std::memory_order_acquire;
+using std::memory_order_relaxed;
+using std::memory_order_release;
+
+namespace {
+
+constexpr Direction kDirections[] = {layout::kMasterToSlave, layout::kSlaveToMaster};
+
+layout::DataIdentity& identity_of(std::byte* data) {
+  return reinterpret_cast<layout::DataArea*>(data)->identity;
+}
+
+Failure cannot_map(const Settings& settings, Direction direction, const std::string& why,
+                   int error_number) {
+  const char* const which = direction == layout::kMasterToSlave ? "master-to-slave" : "slave-to-master";
+  return fail(ESHM_ERROR_SHM_ATTACH, about(settings) + "its " + which + " data " + why,
+              error_number);
+}
+
+}  // namespace
+
+Failure DataMapping::map(const Settings& settings, const SegmentFile& segment, Direction direction,
+                         bool writable, DataMapping& out) {
+  const layout::ChannelGeometry& geometry = segment.plan().geometry[direction];
+  DataMapping mapping;
+  const bool is_posix = segment.plan().identity.backend == ESHM_BACKEND_POSIX;
+  const int failure =
+      is_posix ? os::Mapping::map(segment.file(), geometry.data_offset, geometry.data_bytes,
+                                  writable, mapping.posix_)
+               : os::SysvBlock::attach(geometry.sysv_id, geometry.data_bytes,
+                                       segment.meta().st_uid, writable, mapping.sysv_);
+  if (failure != 0) {
+    return cannot_map(settings, direction, std::string("cannot be mapped: ") + strerror(failure),
+                      failure);
+  }
+  if (identity_of(mapping.data()).nonce != geometry.data_nonce) {
+    return cannot_map(settings, direction, "is not the area that its header means", 0);
+  }
+  out = std::move(mapping);
+  return success();
+}
+
+// Makes a System V area (POSIX ones lie in the file already), writes the first
+// line of an area and maps it as this side needs it.
+Failure DataMapping::create(const Settings& settings, SegmentFile& segment, Direction direction,
+                            bool writable, DataMapping& out) {
+  layout::ChannelGeometry& geometry = segment.plan().geometry[direction];
+  os::SysvBlock made;  // keeps a System V area alive until it is mapped for good
+  os::Mapping first_line;
+  if (settings.backend == ESHM_BACKEND_SYSV) {
+    const std::string key = "eshm:" + std::to_string(direction) + ":" + settings.name;
+    const int failure =
+        os::SysvBlock::create(key, geometry.data_bytes, settings.permissions, made);
+    if (failure != 0) {
+      return fail(ESHM_ERROR_SHM_CREATE,
+                  about(settings) + "no System V segment of " +
+                      std::to_string(geometry.data_bytes) + " bytes: " + strerror(failure),
+                  failure);
+    }
+    geometry.sysv_id = made.id();
+  } else {
+    const int failure = os::Mapping::map(segment.file(), geometry.data_offset, os::page_bytes(),
+                                         true, first_line);
+    if (failure != 0) {
+      return cannot_map(settings, direction,
+                        std::string("cannot be mapped: ") + strerror(failure), failure);
+    }
+  }
+  identity_of(made.data() != nullptr ? made.data() : first_line.data()).nonce =
+      geometry.data_nonce;
+  return map(settings, segment, direction, writable, out);
+}
+
+Failure Attachment::create(const Settings& settings, std::unique_ptr<Attachment>& out) {
+  const layout::Plan plan =
+      layout::plan_segment(settings.backend, settings.shape[layout::kMasterToSlave],
+                           settings.shape[layout::kSlaveToMaster], settings.auto_cleanup);
+  std::shared_ptr<SegmentFile> segment;
+  if (Failure failure = SegmentFile::create(settings, plan, segment)) return failure;
+  auto attachment = std::make_unique<Attachment>(ESHM_ROLE_MASTER, std::move(segment));
+  for (const Direction direction : kDirections) {
+    Failure failure = DataMapping::create(settings, *attachment->segment_, direction,
+                                          direction == attachment->outgoing(),
+                                          attachment->data_[direction]);
+    if (failure) return failure;
+  }
+  attachment->segment_->write_header();
+  attachment->assume_role(settings, os::random_nonzero());
+  out = std::move(attachment);
+  return success();
+}
+
+Failure Attachment::map(const Settings& settings, std::shared_ptr<SegmentFile> segment, ESHMRole role,
+                        std::unique_ptr<Attachment>& out) {
+  auto attachment = std::make_unique<Attachment>(role, std::move(segment));
+  for (const Direction direction : kDirections) {
+    Failure failure = DataMapping::map(settings, *attachment->segment_, direction,
+                                       direction == attachment->outgoing(),
+                                       attachment->data_[direction]);
+    if (failure) return failure;
+  }
+  out = std::move(attachment);
+  return success();
+}
+
+channel::ChannelView Attachment::view(Direction direction) const {
+  return {geometry(direction), data_[direction].data(), &page().pins[direction],
+          &page().mark.superseded};
+}
+
+void Attachment::assume_role(const Settings& settings, uint64_t incarnation) {
+  incarnation_ = incarnation;
+  claim_record(own_record());
+  // The dead holder's announcements would cost the peer a wake each.
+  incoming_wake().announced.store(0, memory_order_relaxed);
+  page().room_wake[outgoing()].line.announced.store(0, memory_order_relaxed);
+  writer.adopt(view(outgoing()), own_record().generation.load(memory_order_relaxed) + 1);
+  reader.attach(view(incoming()));
+  own_beats().fetch_add(1, memory_order_relaxed);
+  complete_record(own_record(), incarnation_, settings.stale_threshold_ms);
+}
+
+uint64_t Attachment::published(Direction direction) const {
+  const auto* area = reinterpret_cast<const layout::DataArea*>(data_[direction].data());
+  return area->publish.published.load(memory_order_acquire) >> 8;
+}
+
+void mark_superseded(SegmentFile& segment, int32_t successor_pid) {
+  layout::MarkLine& mark = segment.page().mark;
+  mark.successor_pid.store(successor_pid, memory_order_relaxed);
+  // MK1 -> R5 (readers drop what they copied), W6 (writers learn it).
+  mark.superseded.store(1, memory_order_release);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+}
+
+void wake_all_waiters(SegmentFile& segment) {
+  for (const Direction direction : kDirections) {
+    channel::ring(segment.page().data_wake[direction].line);
+    channel::ring(segment.page().room_wake[direction].line);
+  }
+}
+
+}  // namespace eshm::endpoint

@@ -1,0 +1,102 @@
+// A segment in which this process plays a role: everything mapped, the lock
+// held, the record written, both channels taken over.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "channel/latest.h"
+#include "channel/wakeup.h"
+#include "endpoint/segment_file.h"
+#include "os/sysv_block.h"
+
+namespace eshm::endpoint {
+
+// One direction's data area, in whichever backend. Mapped read-only on the
+// side that reads.
+class DataMapping {
+ public:
+  static Failure map(const Settings& settings, const SegmentFile& segment,
+                     layout::Direction direction, bool writable, DataMapping& out);
+  // The same for the creator of the segment, whose plan it completes.
+  static Failure create(const Settings& settings, SegmentFile& segment,
+                        layout::Direction direction, bool writable, DataMapping& out);
+
+  std::byte* data() const { return sysv_.data() != nullptr ? sysv_.data() : posix_.data(); }
+
+ private:
+  os::Mapping posix_;
+  os::SysvBlock sysv_;
+};
+
+class Attachment {
+ public:
+  Attachment(ESHMRole role, std::shared_ptr<SegmentFile> segment)
+      : role_(role), segment_(std::move(segment)) {}
+
+  // A new segment without a name, in which this process is the master.
+  static Failure create(const Settings& settings, std::unique_ptr<Attachment>& out);
+  // Maps both data areas of an existing one. Takes no role yet.
+  static Failure map(const Settings& settings, std::shared_ptr<SegmentFile> segment, ESHMRole role,
+                     std::unique_ptr<Attachment>& out);
+
+  // Becomes the role, whose lock is held: takes the outgoing channel over from
+  // whoever wrote it before and the incoming one from whoever read it, then
+  // completes the record. `incarnation` is fresh.
+  void assume_role(const Settings& settings, uint64_t incarnation);
+
+  ESHMRole role() const { return role_; }
+  layout::Direction outgoing() const {
+    return role_ == ESHM_ROLE_MASTER ? layout::kMasterToSlave : layout::kSlaveToMaster;
+  }
+  layout::Direction incoming() const {
+    return role_ == ESHM_ROLE_MASTER ? layout::kSlaveToMaster : layout::kMasterToSlave;
+  }
+  SegmentFile& segment() const { return *segment_; }
+  const std::shared_ptr<SegmentFile>& segment_ptr() const { return segment_; }
+  layout::ControlPage& page() const { return segment_->page(); }
+  const layout::ChannelGeometry& geometry(layout::Direction direction) const {
+    return segment_->plan().geometry[direction];
+  }
+  uint64_t incarnation() const { return incarnation_; }
+  // Marks this process's announcements. Not 0.
+  uint32_t mark() const { return uint32_t(incarnation_) | 1; }
+
+  layout::RoleRecord& own_record() const { return segment_->record(role_); }
+  layout::RoleRecord& peer_record() const {
+    return segment_->record(role_ == ESHM_ROLE_MASTER ? ESHM_ROLE_SLAVE : ESHM_ROLE_MASTER);
+  }
+  layout::LockByte peer_byte() const {
+    return role_ == ESHM_ROLE_MASTER ? layout::kSlaveByte : layout::kMasterByte;
+  }
+  std::atomic<uint64_t>& own_beats() const {
+    return page().beat[role_ == ESHM_ROLE_MASTER ? 0 : 1].line.beats;
+  }
+  std::atomic<uint64_t>& peer_beats() const {
+    return page().beat[role_ == ESHM_ROLE_MASTER ? 1 : 0].line.beats;
+  }
+  layout::WakeLine& incoming_wake() const { return page().data_wake[incoming()].line; }
+  layout::WakeLine& outgoing_wake() const { return page().data_wake[outgoing()].line; }
+  uint64_t published(layout::Direction direction) const;
+
+  // Master: the segment that this one replaced, as long as its slave may come over.
+  std::shared_ptr<SegmentFile> replaced;
+
+  channel::LatestWriter writer;
+  channel::LatestReader reader;
+
+ private:
+  channel::ChannelView view(layout::Direction direction) const;
+
+  ESHMRole role_;
+  std::shared_ptr<SegmentFile> segment_;
+  DataMapping data_[2];
+  uint64_t incarnation_ = 0;
+};
+
+// The successor segment and whoever waits here are told: this one is over.
+// `successor_pid` goes into the error texts of those who find the mark.
+void mark_superseded(SegmentFile& segment, int32_t successor_pid);
+void wake_all_waiters(SegmentFile& segment);
+
+}  // namespace eshm::endpoint

@@ -1,0 +1,467 @@
+#include "endpoint/endpoint.h"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include "endpoint/service.h"
+
+namespace eshm::endpoint {
+
+using std::memory_order_acquire;
+using std::memory_order_relaxed;
+using std::memory_order_release;
+
+namespace {
+
+constexpr uint64_t kNsPerUs = 1'000;
+// A park is cut into pieces: the writer may be stopped between its publication
+// and its wake, and without threads somebody has to beat.
+constexpr uint64_t kLongestParkNs = 500 * os::kNsPerMs;
+// The adaptive spin: waits that are usually shorter than this are spun through.
+constexpr uint64_t kSpinWorthwhileNs = 50 * kNsPerUs;
+constexpr uint64_t kSpinFirstNs = 5 * kNsPerUs;
+constexpr int kLooksPerClock = 16;
+// How long eshm_init looks again where others are half-way to a role, or room
+// in /dev/shm is on its way back. Each of those passes within microseconds.
+constexpr uint64_t kLookAgainNs = 30'000 * os::kNsPerMs;
+constexpr uint64_t kRoomPatienceNs = 1'000 * os::kNsPerMs;
+constexpr uint64_t kUnlinkPatienceNs = 1'000 * os::kNsPerMs;
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield" ::: "memory");
+#endif
+}
+
+// So that racers do not stay in step.
+void pause_a_little() {
+  const uint64_t pause_ns = 50 * kNsPerUs + os::random_nonzero() % (450 * kNsPerUs);
+  os::sleep_until(os::Deadline::after_ns(pause_ns));
+}
+
+Failure interrupted(const Settings& settings) {
+  return fail(ESHM_ERROR_INTERRUPTED, about(settings) + "the wait was interrupted", EINTR);
+}
+
+// The retry policy of eshm_init: the same limits, whatever the behaviour.
+RetryPolicy::Limits limits_of(const Settings& settings, ESHMDisconnectBehavior behavior) {
+  return {behavior, settings.reconnect_retry_interval_ms * os::kNsPerMs,
+          settings.reconnect_wait_ms * os::kNsPerMs, settings.max_reconnect_attempts};
+}
+
+// Waits for a new name in /dev/shm, at most until `until`. Returns whether
+// there was one.
+bool wait_for_name(os::NameWatch& watch, const Settings& settings, uint64_t until) {
+  uint64_t slice_end = until;
+  const uint64_t now = os::monotonic_ns();
+  if (settings.interrupt.is_set()) {
+    slice_end = std::min(slice_end, now + kInterruptIntervalMs * os::kNsPerMs);
+  }
+  if (!watch.is_running()) {
+    os::sleep_until(os::Deadline::at(slice_end));
+    return false;
+  }
+  pollfd descriptor{watch.fd(), POLLIN, 0};
+  const uint64_t left_ns = slice_end > now ? slice_end - now : 0;
+  const timespec timeout{time_t(left_ns / 1'000'000'000u), long(left_ns % 1'000'000'000u)};
+  if (ppoll(&descriptor, 1, &timeout, nullptr) <= 0) return false;
+  watch.drain();
+  return true;
+}
+
+}  // namespace
+
+// ---- opening and closing -----------------------------------------------------
+
+Failure Endpoint::open(Settings settings, std::unique_ptr<Endpoint>& out) {
+  RoleSeeker seeker(settings);
+  RetryPolicy patience(limits_of(settings, ESHM_DISCONNECT_ON_TIMEOUT));
+  os::NameWatch names;
+  if (settings.role == ESHM_ROLE_SLAVE) names.start();  // without it the interval must do
+  const uint64_t began = os::monotonic_ns();
+  patience.begin(began);
+  patience.advise(began);  // the look below is the first attempt
+
+  for (;;) {
+    RoleSeeker::Step step = seeker.step();
+    const uint64_t now = os::monotonic_ns();
+    switch (step.verdict) {
+      case RoleSeeker::Verdict::kTaken: {
+        std::unique_ptr<Endpoint> fresh(new Endpoint(settings, std::move(step.attachment)));
+        if (settings.use_threads) {
+          const int failure = Service::add(fresh.get());
+          if (failure != 0) {
+            fresh->settings_.use_threads = false;
+            fresh->close();
+            return fail(ESHM_ERROR_SHM_CREATE,
+                        about(settings) + "no service thread: " + std::strerror(failure), failure);
+          }
+        }
+        out = std::move(fresh);
+        return success();
+      }
+      case RoleSeeker::Verdict::kRefused:
+        return std::move(step.failure);
+      case RoleSeeker::Verdict::kWatching:
+        os::sleep_until(os::Deadline::after_ns(os::kNsPerMs));
+        break;
+      case RoleSeeker::Verdict::kHasMaster:
+      case RoleSeeker::Verdict::kLookAgain: {
+        const uint64_t limit = step.failure.error_number == ENOSPC ? kRoomPatienceNs
+                               : step.failure.code == ESHM_ERROR_TIMEOUT
+                                   ? (settings.reconnect_wait_ms == 0
+                                          ? UINT64_MAX
+                                          : settings.reconnect_wait_ms * os::kNsPerMs)
+                                   : kLookAgainNs;
+        if (now - began >= limit) {
+          if (step.failure) return std::move(step.failure);
+          return fail(ESHM_ERROR_SHM_ATTACH, about(settings) + "its roles change all the time");
+        }
+        pause_a_little();
+        break;
+      }
+      case RoleSeeker::Verdict::kNoMaster: {
+        RetryPolicy::Advice advice;
+        bool has_new_name = false;
+        while ((advice = patience.advise(os::monotonic_ns())) == RetryPolicy::Advice::kWait &&
+               !has_new_name) {
+          has_new_name = wait_for_name(names, settings, patience.next_change_ns());
+          if (settings.interrupt.requested()) return interrupted(settings);
+        }
+        if (advice == RetryPolicy::Advice::kGiveUp && !has_new_name) {
+          step.failure.text += "; gave up after " +
+                               std::to_string((os::monotonic_ns() - began) / os::kNsPerMs) + " ms";
+          return std::move(step.failure);
+        }
+        break;
+      }
+    }
+    if (settings.interrupt.requested()) return interrupted(settings);
+  }
+}
+
+Endpoint::Endpoint(Settings settings, std::unique_ptr<Attachment> attachment)
+    : settings_(std::move(settings)),
+      role_(attachment->role()),
+      epoch_(os::fork_epoch()),
+      attachment_(std::move(attachment)),
+      watch_(settings_.stale_threshold_ms * os::kNsPerMs),
+      retry_(limits_of(settings_, settings_.disconnect_behavior)),
+      look_interval_ns_(std::clamp<uint64_t>(settings_.stale_threshold_ms * os::kNsPerMs / 4,
+                                             os::kNsPerMs, 10 * os::kNsPerMs)) {
+  settings_.role = role_;
+  beats_ = &attachment_->own_beats();
+  look_at_peer(os::monotonic_ns());
+}
+
+Endpoint::~Endpoint() = default;
+
+Failure Endpoint::close() {
+  if (settings_.use_threads) Service::remove(this);
+  const bool is_ours = attachment_->own_record().incarnation.load(memory_order_relaxed) ==
+                       attachment_->incarnation();
+  Failure failure;
+  if (is_ours && fence_code_ == ESHM_SUCCESS && !left_seat_) {
+    failure = remove_name();
+    // Before the lock falls: whoever then sees it free knows why.
+    attachment_->own_record().left.store(attachment_->incarnation(), memory_order_release);
+  }
+  return failure;
+}
+
+// The name goes with a master that has the duty of cleaning up, and with a
+// slave that is the last one out. (A link that was superseded has no name.)
+Failure Endpoint::remove_name() {
+  const std::shared_ptr<SegmentFile> segment = attachment_->segment_ptr();
+  if (segment->plan().identity.auto_cleanup == 0) return success();
+  const uint64_t began = os::monotonic_ns();
+  Succession succession(segment);
+  while (!succession.try_take()) {  // a newcomer has it, for microseconds
+    if (os::monotonic_ns() - began >= kUnlinkPatienceNs) {
+      return fail(ESHM_ERROR_SHM_DELETE,
+                  about(settings_) + name_of(read_record(segment->page().succession)) +
+                      " hangs while it changes the roles of this link");
+    }
+    pause_a_little();
+  }
+  const bool is_last = role_ == ESHM_ROLE_MASTER || !segment->is_held(layout::kMasterByte);
+  if (!is_last || segment->is_superseded() || !segment->is_named(settings_)) return success();
+  const int failure = os::unlink_name(os::object_path(settings_.name));
+  if (failure == 0 || failure == ENOENT) return success();
+  return fail(ESHM_ERROR_SHM_DELETE, about(settings_) + "cannot be removed: " + std::strerror(failure),
+              failure);
+}
+
+// ---- writing -------------------------------------------------------------------
+
+int Endpoint::write(const void* data, size_t size) {
+  if (!settings_.use_threads) tend_without_thread();
+  const std::lock_guard<os::WordLock> lock(write_lock_);
+  Attachment& link = *attachment_;
+  if (size > link.geometry(link.outgoing()).max_message_bytes) return ESHM_ERROR_BUFFER_TOO_SMALL;
+  const int verdict = write_verdict_.load(memory_order_relaxed);
+  if (verdict != ESHM_SUCCESS) return verdict;
+  const std::atomic<uint32_t>& superseded = link.page().mark.superseded;
+  if (link.own_record().incarnation.load(memory_order_relaxed) != link.incarnation()) {
+    return ESHM_ERROR_SUPERSEDED;
+  }
+  // A slave's newest message moves with it; one that it has not begun does not.
+  if (role_ == ESHM_ROLE_SLAVE && superseded.load(memory_order_relaxed) != 0) {
+    return ESHM_ERROR_TIMEOUT;
+  }
+  const bool is_stamped = (link.geometry(link.outgoing()).flags & ESHM_FLAG_TIMESTAMPS) != 0;
+  link.writer.write(data, size, is_stamped ? os::monotonic_ns() : 0);
+  messages_written_.store(messages_written_.load(memory_order_relaxed) + 1, memory_order_relaxed);
+  if (channel::is_announced(link.outgoing_wake())) {
+    channel::ring_announced(link.outgoing_wake());
+    wakes_.store(wakes_.load(memory_order_relaxed) + 1, memory_order_relaxed);
+  }
+  // W6 -> MK1, after the publication: whoever replaced this master before it
+  // had published is seen here, and the message by nobody.
+  if (role_ == ESHM_ROLE_MASTER && superseded.load(memory_order_acquire) != 0) {
+    return ESHM_ERROR_SUPERSEDED;
+  }
+  return ESHM_SUCCESS;
+}
+
+// ---- reading -------------------------------------------------------------------
+
+int Endpoint::read(void* buffer, size_t buffer_bytes, ESHMMessageInfo& info, uint32_t timeout_ms) {
+  if (!settings_.use_threads) tend_without_thread();
+  const Target target{buffer, buffer_bytes, &info};
+  const int code = read_now(target);
+  if (code != ESHM_ERROR_NO_DATA || timeout_ms == 0) return code;
+  return read_waiting(target, timeout_ms);
+}
+
+int Endpoint::read_now(const Target& target) {
+  const std::lock_guard<os::WordLock> lock(read_lock_);
+  return read_locked(target, false);
+}
+
+// What is unread comes first, then what keeps the call from waiting for more.
+int Endpoint::read_locked(const Target& target, bool thorough) {
+  Attachment& link = *attachment_;
+  const uint64_t before = link.reader.last_read();
+  channel::Message message;
+  switch (link.reader.read(target.buffer, target.bytes, message, thorough)) {
+    case channel::ReadResult::kMessage:
+      note_message(link, message, message.number - before - 1, *target.info);
+      return ESHM_SUCCESS;
+    case channel::ReadResult::kTooSmall:
+      target.info->size = message.size;
+      return ESHM_ERROR_BUFFER_TOO_SMALL;
+    case channel::ReadResult::kCorrupt:
+      found_corrupt_.store(true, memory_order_relaxed);
+      return ESHM_ERROR_CORRUPT;
+    case channel::ReadResult::kSuperseded:
+    case channel::ReadResult::kNothing:
+      break;
+  }
+  const int verdict = read_verdict_.load(memory_order_relaxed);
+  if (verdict != ESHM_SUCCESS) return verdict;
+  const bool has_successor =
+      link.own_record().incarnation.load(memory_order_relaxed) != link.incarnation() ||
+      (role_ == ESHM_ROLE_MASTER && link.page().mark.superseded.load(memory_order_relaxed) != 0);
+  return has_successor ? ESHM_ERROR_SUPERSEDED : ESHM_ERROR_NO_DATA;
+}
+
+void Endpoint::note_message(Attachment& link, const channel::Message& message, uint64_t missed,
+                            ESHMMessageInfo& info) {
+  if (message.generation != sender_generation_) {
+    sender_generation_ = message.generation;
+    ++sender_count_;
+  }
+  ++messages_read_;
+  messages_missed_ += missed;
+  std::atomic<uint64_t>& shared_count = link.page().reader[link.incoming()].line.messages;
+  shared_count.store(shared_count.load(memory_order_relaxed) + 1, memory_order_relaxed);
+  info.generation = sender_count_;
+  info.sequence = message.number;
+  info.missed = missed;
+  info.size = message.size;
+  info.timestamp_ns = message.timestamp_ns;
+}
+
+int Endpoint::read_waiting(const Target& target, uint32_t timeout_ms) {
+  const uint64_t began = os::monotonic_ns();
+  const os::Deadline deadline = os::Deadline::after_ms(timeout_ms);
+  uint64_t next_interrupt = began;  // the hook is asked before the first sleep, too
+  int code = spin(target, deadline.or_earlier(os::Deadline::at(began + spin_budget_ns())));
+  while (code == ESHM_ERROR_NO_DATA) {
+    if (!settings_.use_threads) tend_without_thread();
+    uint64_t now = os::monotonic_ns();
+    if (settings_.interrupt.is_set() && now >= next_interrupt) {
+      if (settings_.interrupt.requested()) return ESHM_ERROR_INTERRUPTED;
+      next_interrupt = now + kInterruptIntervalMs * os::kNsPerMs;
+    }
+    uint64_t piece_ns = std::min(settings_.stale_threshold_ms * os::kNsPerMs / 2, kLongestParkNs);
+    if (!settings_.use_threads) piece_ns = ESHM_HEARTBEAT_INTERVAL_MS * os::kNsPerMs;
+    os::Deadline until = deadline.or_earlier(os::Deadline::at(now + piece_ns));
+    if (settings_.interrupt.is_set()) until = until.or_earlier(os::Deadline::at(next_interrupt));
+    os::FutexWait end = os::FutexWait::kWoken;
+    code = look_then_park(target, until, end);
+    if (code != ESHM_ERROR_NO_DATA) break;
+    if (end == os::FutexWait::kSignal) next_interrupt = 0;
+    code = read_now(target);
+    if (code == ESHM_ERROR_NO_DATA && deadline.has_passed()) return ESHM_ERROR_TIMEOUT;
+  }
+  if (code == ESHM_SUCCESS) learn_wait(os::monotonic_ns() - began);
+  return code;
+}
+
+int Endpoint::spin(const Target& target, os::Deadline until) {
+  for (int looks = 0;; ++looks) {
+    const int code = read_now(target);
+    if (code != ESHM_ERROR_NO_DATA) return code;
+    if (looks % kLooksPerClock == 0 && until.has_passed()) return code;
+    relax();
+  }
+}
+
+// Announces, looks once more, sleeps. The key is taken under the lock that
+// guards the attachment: whoever exchanges it rings after that.
+int Endpoint::look_then_park(const Target& target, os::Deadline until, os::FutexWait& end) {
+  std::shared_ptr<Attachment> link;
+  uint32_t key;
+  {
+    const std::lock_guard<os::WordLock> lock(read_lock_);
+    link = attachment_;
+    key = channel::announce(link->incoming_wake(), link->mark());
+    const int code = read_locked(target, true);
+    if (code != ESHM_ERROR_NO_DATA) return code;
+  }
+  parks_.fetch_add(1, memory_order_relaxed);
+  end = channel::park(link->incoming_wake(), key, until);
+  return ESHM_ERROR_NO_DATA;
+}
+
+uint64_t Endpoint::spin_budget_ns() const {
+  static const bool has_other_cores = sysconf(_SC_NPROCESSORS_ONLN) > 1;
+  if (settings_.spin_us != ESHM_SPIN_ADAPTIVE) return settings_.spin_us * kNsPerUs;
+  const uint64_t usual = usual_wait_ns_.load(memory_order_relaxed);
+  if (!has_other_cores || usual > kSpinWorthwhileNs) return 0;
+  return kSpinFirstNs + 2 * usual;
+}
+
+// Remembers how long waits take of late, an eighth of the news at a time.
+void Endpoint::learn_wait(uint64_t waited_ns) {
+  const uint64_t usual = usual_wait_ns_.load(memory_order_relaxed);
+  usual_wait_ns_.store(usual - usual / 8 + std::min(waited_ns, 8 * kSpinWorthwhileNs) / 8,
+                       memory_order_relaxed);
+}
+
+// ---- asking ----------------------------------------------------------------------
+
+std::shared_ptr<Attachment> Endpoint::current() const {
+  const std::lock_guard<os::WordLock> lock(read_lock_);
+  return attachment_;
+}
+
+ESHMPeerState Endpoint::peer_state() {
+  if (!settings_.use_threads) tend_without_thread();
+  return peer_state_.load(memory_order_acquire);
+}
+
+void Endpoint::beat() {
+  current()->own_beats().fetch_add(1, memory_order_relaxed);
+  if (!settings_.use_threads) tend_without_thread();
+}
+
+void Endpoint::get_stats(ESHMStats& stats) {
+  const ESHMPeerState peer = peer_state();
+  const std::shared_ptr<Attachment> link = current();
+  const layout::ControlPage& page = link->page();
+  const bool is_master = role_ == ESHM_ROLE_MASTER;
+  stats = {};
+  stats.master_heartbeat = page.beat[0].line.beats.load(memory_order_relaxed);
+  stats.slave_heartbeat = page.beat[1].line.beats.load(memory_order_relaxed);
+  stats.master_pid = read_record(page.master).process.pid;
+  stats.slave_pid = read_record(page.slave).process.pid;
+  stats.master_alive = is_master || peer == ESHM_PEER_ALIVE;
+  stats.slave_alive = !is_master || peer == ESHM_PEER_ALIVE;
+  stats.stale_threshold = settings_.stale_threshold_ms;
+  {
+    const std::lock_guard<std::mutex> lock(stats_mutex_);
+    stats.master_heartbeat_delta = stats.master_heartbeat - last_beats_[0];
+    stats.slave_heartbeat_delta = stats.slave_heartbeat - last_beats_[1];
+    last_beats_[0] = stats.master_heartbeat;
+    last_beats_[1] = stats.slave_heartbeat;
+  }
+  stats.m2s_write_count = link->published(layout::kMasterToSlave);
+  stats.s2m_write_count = link->published(layout::kSlaveToMaster);
+  stats.m2s_read_count = page.reader[layout::kMasterToSlave].line.messages.load(memory_order_relaxed);
+  stats.s2m_read_count = page.reader[layout::kSlaveToMaster].line.messages.load(memory_order_relaxed);
+}
+
+void Endpoint::get_stats_ex(ESHMStatsEx& stats) {
+  stats.peer_state = peer_state();
+  const std::shared_ptr<Attachment> link = current();
+  {
+    const std::lock_guard<os::WordLock> lock(read_lock_);
+    stats.peer_generation = sender_count_;
+    stats.messages_read = messages_read_;
+    stats.messages_missed = messages_missed_;
+  }
+  stats.reconnects = reconnects_.load(memory_order_relaxed);
+  stats.messages_written = messages_written_.load(memory_order_relaxed);
+  stats.parks = parks_.load(memory_order_relaxed);
+  stats.wakes = wakes_.load(memory_order_relaxed);
+  stats.stale_reports = stale_reports_.load(memory_order_relaxed);
+  stats.segment_bytes = layout::kControlBytes;
+  for (const layout::ChannelGeometry& geometry : link->segment().plan().geometry) {
+    stats.segment_bytes += geometry.data_bytes;
+  }
+  stats.max_write_size = link->geometry(link->outgoing()).max_message_bytes;
+  stats.max_read_size = link->geometry(link->incoming()).max_message_bytes;
+}
+
+// ---- saying why --------------------------------------------------------------------
+
+Failure Endpoint::explain(int code, size_t size, uint32_t timeout_ms) const {
+  const std::shared_ptr<Attachment> link = current();
+  const Holder peer = read_record(link->peer_record());
+  const std::string peer_name =
+      std::string(role_ == ESHM_ROLE_MASTER ? "slave" : "master") +
+      (peer.process.pid == 0 ? "" : " (" + name_of(peer) + ")");
+  const auto say = [&](const std::string& text) { return fail(code, about(settings_) + text); };
+  switch (code) {
+    case ESHM_ERROR_BUFFER_TOO_SMALL:
+      return say("a message of " + std::to_string(size) + " bytes; the channel takes " +
+                 std::to_string(link->geometry(link->outgoing()).max_message_bytes));
+    case ESHM_ERROR_TIMEOUT:
+      if (write_verdict_.load(memory_order_relaxed) != ESHM_SUCCESS) {
+        return say("the " + peer_name + " is gone; trying to reconnect");
+      }
+      return say("nothing came from the " + peer_name + " within " + std::to_string(timeout_ms) +
+                 " ms");
+    case ESHM_ERROR_MASTER_STALE:
+      return say("the " + peer_name + " is gone or hangs, and the retry policy is spent");
+    case ESHM_ERROR_SUPERSEDED: {
+      const Holder own = read_record(link->own_record());
+      const int32_t successor =
+          own.incarnation != link->incarnation()
+              ? own.process.pid
+              : link->page().mark.successor_pid.load(memory_order_relaxed);
+      return say("PID " + std::to_string(successor) + " has taken this " +
+                 (role_ == ESHM_ROLE_MASTER ? "master" : "slave") + "'s place");
+    }
+    case ESHM_ERROR_CORRUPT:
+      return say("the channel from the " + peer_name + " holds what no healthy process writes");
+    case ESHM_ERROR_NOT_INITIALIZED:
+      return say("the descriptor that holds this end's lock was closed by the application");
+    case ESHM_ERROR_INTERRUPTED:
+      return interrupted(settings_);
+    default:
+      return say("failed");
+  }
+}
+
+}  // namespace eshm::endpoint

@@ -1,0 +1,158 @@
+// One end of a link: what an ESHMHandle is.
+//
+// Three kinds of threads meet here. Callers write and read, under a lock of
+// their direction. One tender (the service thread; without threads the calls
+// themselves) watches the peer, retries and moves to another segment; it holds
+// both directions' locks while it exchanges the attachment, so none is taken
+// away while a call is inside.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "endpoint/attachment.h"
+#include "endpoint/liveness.h"
+#include "endpoint/log.h"
+#include "endpoint/role_seeker.h"
+#include "os/name_watch.h"
+#include "os/word_lock.h"
+
+namespace eshm::endpoint {
+
+class Endpoint {
+ public:
+  // Waits as eshm_init says. On success `out` is tended from then on.
+  static Failure open(Settings settings, std::unique_ptr<Endpoint>& out);
+  // Says good-bye, removes the name where that is this end's duty.
+  Failure close();
+  ~Endpoint();
+
+  // False in a forked child: nothing here may be touched then.
+  bool is_of_this_process() const { return epoch_ == os::fork_epoch(); }
+
+  // The data path answers codes; explain() has the sentence for each.
+  int write(const void* data, size_t size);
+  int read(void* buffer, size_t buffer_bytes, ESHMMessageInfo& info, uint32_t timeout_ms);
+  Failure explain(int code, size_t size, uint32_t timeout_ms) const;
+
+  ESHMRole role() const { return role_; }
+  ESHMPeerState peer_state();
+  void beat();
+  void get_stats(ESHMStats& stats);
+  void get_stats_ex(ESHMStatsEx& stats);
+  void set_event_callback(ESHMHandle* handle, ESHMEventCallback callback, void* context);
+
+  // ---- for the tender ----
+
+  // Does what is due. Must not run twice at once (tend_lock_ sees to it).
+  void tend(uint64_t now_ns, bool woken);
+  // Tells events to the callback; no lock of the tender's may be held.
+  void deliver_events();
+  bool has_events() const { return has_events_.load(std::memory_order_acquire); }
+  uint64_t next_due_ns() const { return next_due_ns_; }
+  // Where the heart of this end beats; changes only inside tend().
+  std::atomic<uint64_t>* beats() const { return beats_; }
+  // Whom to ring for: peer's process, as far as a bell can be had for it.
+  const os::ProcessIdentity& bell_identity() const { return bell_identity_; }
+  bool wants_name_watch() const { return retry_.is_running(); }
+
+ private:
+  Endpoint(Settings settings, std::unique_ptr<Attachment> attachment);
+
+  // Data path.
+  struct Target {
+    void* buffer;
+    size_t bytes;
+    ESHMMessageInfo* info;
+  };
+  int read_locked(const Target& target, bool thorough);
+  int read_now(const Target& target);
+  int read_waiting(const Target& target, uint32_t timeout_ms);
+  int spin(const Target& target, os::Deadline until);
+  int look_then_park(const Target& target, os::Deadline until, os::FutexWait& end);
+  void note_message(Attachment& attachment, const channel::Message& message, uint64_t missed,
+                    ESHMMessageInfo& info);
+  uint64_t spin_budget_ns() const;
+  void learn_wait(uint64_t waited_ns);
+  void tend_without_thread();
+
+  // Tending.
+  void look_at_own_role();
+  void look_at_peer(uint64_t now_ns);
+  void hang_bell();
+  void follow_retry_policy(uint64_t now_ns, bool woken);
+  void try_to_move(uint64_t now_ns);
+  void move_to(std::shared_ptr<Attachment> next);
+  void give_up();
+  void leave_seat();
+  void settle_verdicts();
+  void free_reserved_seat();
+  void fence(int code);
+  void tell(ESHMEvent event);
+  void wake_own_waiters();
+  bool has_lost_master() const;
+  Failure remove_name();
+  std::shared_ptr<Attachment> current() const;
+
+  Settings settings_;
+  const ESHMRole role_;
+  const uint32_t epoch_;
+
+  // Both locks guard attachment_: hold either to use it, both to change it.
+  // Each also guards its end of a channel.
+  alignas(64) mutable os::WordLock write_lock_;
+  alignas(64) mutable os::WordLock read_lock_;
+  std::shared_ptr<Attachment> attachment_;
+  uint32_t sender_count_ = 0;       // how many senders were read from; under read_lock_
+  uint32_t sender_generation_ = 0;  // of the last one, in this segment; 0: none here yet
+  uint64_t messages_read_ = 0;
+  uint64_t messages_missed_ = 0;
+
+  // What a call answers instead of going on; 0: it goes on. Tender stores.
+  std::atomic<int> read_verdict_{0};
+  std::atomic<int> write_verdict_{0};
+  std::atomic<ESHMPeerState> peer_state_{ESHM_PEER_NEVER_SEEN};
+  std::atomic<bool> found_corrupt_{false};  // readers store, the tender fences
+  std::atomic<uint64_t> usual_wait_ns_{0};  // of blocking reads, for the adaptive spin
+  std::atomic<uint64_t> messages_written_{0};
+  std::atomic<uint64_t> parks_{0};
+  std::atomic<uint64_t> wakes_{0};
+  std::atomic<uint64_t> stale_reports_{0};
+  std::atomic<uint32_t> reconnects_{0};
+  std::mutex stats_mutex_;
+  uint64_t last_beats_[2] = {0, 0};  // of the get_stats before
+
+  // The tender's own.
+  std::mutex tend_mutex_;
+  PeerWatch watch_;
+  RetryPolicy retry_;
+  std::unique_ptr<RoleSeeker> seeker_;
+  bool must_look_again_ = false;  // a move met something half-way
+  bool gave_up_ = false;
+  bool left_seat_ = false;  // gave up on a lost master for good
+  int fence_code_ = ESHM_SUCCESS;
+  uint64_t next_due_ns_ = 0;
+  uint64_t next_look_ns_ = 0;
+  uint64_t look_interval_ns_;
+  std::atomic<uint64_t>* beats_ = nullptr;
+  os::ProcessIdentity bell_identity_;
+  uint64_t last_beat_ns_ = 0;  // without threads
+
+  // Events. callback_mutex_ is held while one is told.
+  std::mutex events_mutex_;
+  std::vector<ESHMEvent> events_;
+  std::atomic<bool> has_events_{false};
+  std::mutex callback_mutex_;
+  std::atomic<std::thread::id> telling_{};
+  ESHMHandle* handle_ = nullptr;
+  ESHMEventCallback callback_ = nullptr;
+  void* callback_context_ = nullptr;
+};
+
+// This thread is inside an event callback.
+bool is_in_callback();
+
+}  // namespace eshm::endpoint

@@ -1,0 +1,13 @@
+// What the library has to tell goes to the application's callback, or nowhere.
+#pragma once
+
+#include <string>
+
+#include "eshm_data.h"
+
+namespace eshm::endpoint {
+
+void set_log_callback(ESHMLogCallback callback, void* context);
+void log(ESHMLogLevel level, const std::string& text);
+
+}  // namespace eshm::endpoint

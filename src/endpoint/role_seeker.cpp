@@ -1,0 +1,287 @@
+#include "endpoint/role_seeker.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "os/clock.h"
+
+namespace eshm::endpoint {
+
+using layout::Finding;
+using std::memory_order_relaxed;
+using std::memory_order_release;
+using Step = RoleSeeker::Step;
+using Verdict = RoleSeeker::Verdict;
+
+namespace {
+
+// So long the same process may hold the succession lock, which healthy ones
+// hold for microseconds, before it is called hung.
+constexpr uint64_t kSuccessionPatienceNs = 1'000 * os::kNsPerMs;
+
+Step look_again(Failure meanwhile = {}) {
+  return {Verdict::kLookAgain, std::move(meanwhile), nullptr};
+}
+Step refused(Failure failure) { return {Verdict::kRefused, std::move(failure), nullptr}; }
+Step taken(std::unique_ptr<Attachment> attachment) {
+  attachment->segment().close_file();
+  return {Verdict::kTaken, {}, std::move(attachment)};
+}
+
+}  // namespace
+
+Step RoleSeeker::step() {
+  switch (settings_.role) {
+    case ESHM_ROLE_MASTER:
+      return seek_master(true);
+    case ESHM_ROLE_SLAVE:
+      return seek_slave();
+    default:
+      return seek_either();
+  }
+}
+
+// AUTO: the master's rules but for replacing, then the slave's. That the
+// master went away in between is a reason to look again, not to wait for one.
+Step RoleSeeker::seek_either() {
+  Step as_master = seek_master(false);
+  if (as_master.verdict != Verdict::kHasMaster) return as_master;
+  Step as_slave = seek_slave();
+  if (as_slave.verdict == Verdict::kNoMaster) return look_again(std::move(as_slave.failure));
+  return as_slave;
+}
+
+Step RoleSeeker::seek_master(bool may_replace) {
+  Found found = look_at_name(settings_);
+  if (found.finding == Finding::kAbsent) return give_birth();
+  if (found.refusal) return refused(std::move(found.refusal));
+  SegmentPtr segment;
+  if (Failure failure = SegmentFile::open(settings_, std::move(found), segment)) {
+    return refused(std::move(failure));
+  }
+  if (segment->is_superseded() || !segment->is_held(layout::kMasterByte)) {
+    return succeed(segment);
+  }
+  if (!may_replace) return {Verdict::kHasMaster, {}, nullptr};
+  return challenge(segment);
+}
+
+Step RoleSeeker::give_birth() {
+  std::unique_ptr<Attachment> fresh;
+  if (Failure failure = Attachment::create(settings_, fresh)) {
+    // Among racers the room may be another's unnamed segment, soon given back.
+    if (failure.error_number == ENOSPC) return look_again(std::move(failure));
+    return refused(std::move(failure));
+  }
+  const std::string path = os::object_path(settings_.name);
+  const int failure = os::link_unnamed(fresh->segment().file(), path);
+  if (failure == EEXIST) return look_again();
+  if (failure != 0) {
+    return refused(fail(ESHM_ERROR_SHM_CREATE,
+                        about(settings_) + "cannot be named: " + strerror(failure), failure));
+  }
+  return taken(std::move(fresh));
+}
+
+// The segment has no master, or does not count any more.
+Step RoleSeeker::succeed(const SegmentPtr& segment) {
+  Succession succession(segment);
+  if (!succession.try_take()) return succession_is_busy(*segment);
+  if (!segment->is_named(settings_)) return look_again();
+  if (segment->is_superseded()) {
+    std::unique_ptr<Attachment> fresh;
+    if (Failure failure = Attachment::create(settings_, fresh)) return refused(std::move(failure));
+    return install_over(*segment, std::move(fresh));
+  }
+  if (segment->is_held(layout::kMasterByte)) return look_again();
+  if (!segment->is_held(layout::kSlaveByte)) return start_afresh(segment);
+  return same_shape(segment->plan()) ? adopt(segment) : supersede(segment);
+}
+
+// A slave lives in it: it loses nothing. (Under the succession lock.)
+Step RoleSeeker::adopt(const SegmentPtr& segment) {
+  std::unique_ptr<Attachment> attachment;
+  Failure failure = Attachment::map(settings_, segment, ESHM_ROLE_MASTER, attachment);
+  if (failure) return refused(std::move(failure));
+  if (attachment->segment().locks().try_lock(layout::kMasterByte) != 0) return look_again();
+  attachment->assume_role(settings_, os::random_nonzero());
+  wake_all_waiters(attachment->segment());
+  return taken(std::move(attachment));
+}
+
+// Both are dead: nothing in it may be read as new. (Under the succession lock.)
+Step RoleSeeker::start_afresh(const SegmentPtr& segment) {
+  if (segment->locks().try_lock(layout::kMasterByte) != 0 ||
+      segment->locks().try_lock(layout::kSlaveByte) != 0) {
+    return look_again();
+  }
+  mark_superseded(*segment, os::self().pid);
+  if (segment->plan().identity.backend == ESHM_BACKEND_POSIX) {
+    // Before the new one is made: /dev/shm may have room for one only.
+    os::punch_hole(segment->file(), layout::kControlBytes,
+                   segment->plan().identity.segment_bytes - layout::kControlBytes);
+  }
+  std::unique_ptr<Attachment> fresh;
+  if (Failure failure = Attachment::create(settings_, fresh)) return refused(std::move(failure));
+  return install_over(*segment, std::move(fresh));
+}
+
+// Somebody is master. Healthy: refused, and told who. Hung: replaced.
+Step RoleSeeker::challenge(const SegmentPtr& segment) {
+  const Holder holder = read_record(segment->page().master);
+  if (holder.incarnation == 0) return look_again();
+  const uint64_t beats = segment->page().beat[0].line.beats.load(memory_order_relaxed);
+  const Pulse pulse = feel_pulse(holder, beats);
+  if (pulse == Pulse::kUndecided) return {Verdict::kWatching, {}, nullptr};
+  if (pulse == Pulse::kBeats) return refuse_taken("master", holder, pulse);
+  const bool is_visible = holder.process.pid_namespace == os::self().pid_namespace &&
+                          holder.process.start_time == os::start_time_of(holder.process.pid);
+  if (is_visible && os::is_exiting(holder.process.pid)) {
+    // Its lock falls when the kernel has torn it down; then it is adopted.
+    return look_again(fail(ESHM_ERROR_TIMEOUT,
+                           about(settings_) + "the master, " + name_of(holder) +
+                               ", is exiting; the kernel still holds its lock"));
+  }
+  Succession succession(segment);
+  if (!succession.try_take()) return succession_is_busy(*segment);
+  // Judged again: still nobody's but this silent one's?
+  if (!segment->is_named(settings_) || segment->is_superseded() ||
+      !segment->is_held(layout::kMasterByte) ||
+      segment->page().master.incarnation.load(memory_order_relaxed) != watched_.incarnation ||
+      segment->page().beat[0].line.beats.load(memory_order_relaxed) != watched_.beats) {
+    return look_again();
+  }
+  return supersede(segment);
+}
+
+// A fresh segment takes the name of one whose master is hung, or whose dead
+// master had other sizes. The slave comes over; its seat is kept for it.
+Step RoleSeeker::supersede(const SegmentPtr& segment) {
+  std::unique_ptr<Attachment> fresh;
+  if (Failure failure = Attachment::create(settings_, fresh)) return refused(std::move(failure));
+  if (segment->is_held(layout::kSlaveByte)) {
+    const Holder slave = read_record(segment->page().slave);
+    fresh->page().seat.reserved_pid.store(slave.process.pid, memory_order_relaxed);
+    fresh->page().seat.reserved_for.store(slave.incarnation, memory_order_release);
+    fresh->replaced = segment;
+  }
+  Step step = install_over(*segment, std::move(fresh));
+  if (step.verdict == Verdict::kTaken) wake_all_waiters(*segment);
+  segment->close_file();
+  return step;
+}
+
+// Gives the name to `fresh`. (Under the succession lock of `old`.) Killed at
+// any point this heals: a marked segment counts as nobody there, and a file
+// left under the successor's name is removed by the next one who comes here.
+Step RoleSeeker::install_over(SegmentFile& old, std::unique_ptr<Attachment> fresh) {
+  const std::string path = os::object_path(settings_.name);
+  const std::string waiting = os::successor_path(settings_.name);
+  os::unlink_name(waiting);
+  int failure = os::link_unnamed(fresh->segment().file(), waiting);
+  if (failure == 0) {
+    mark_superseded(old, os::self().pid);
+    failure = os::rename_over(waiting, path);
+    if (failure != 0) os::unlink_name(waiting);
+  }
+  if (failure != 0) {
+    return refused(fail(ESHM_ERROR_SHM_CREATE,
+                        about(settings_) + "cannot be renewed: " + strerror(failure), failure));
+  }
+  return taken(std::move(fresh));
+}
+
+Step RoleSeeker::seek_slave() {
+  const auto no_master = [&](const std::string& why) {
+    return Step{Verdict::kNoMaster, fail(ESHM_ERROR_TIMEOUT, about(settings_) + why), nullptr};
+  };
+  Found found = look_at_name(settings_);
+  if (found.finding == Finding::kAbsent) return no_master("there is no master: nothing has that name");
+  if (found.refusal) return refused(std::move(found.refusal));
+  if (found.finding == Finding::kSuperseded) return no_master("its master was superseded and has no successor yet");
+  SegmentPtr segment;
+  if (Failure failure = SegmentFile::open(settings_, std::move(found), segment)) {
+    return refused(std::move(failure));
+  }
+  if (segment->is_superseded()) return look_again();
+  if (!segment->is_held(layout::kMasterByte)) return no_master("its master is dead or gone");
+  if (!segment->is_held(layout::kSlaveByte)) return take_seat(segment);
+
+  // Taken. A holder on its way in or out has the succession lock, or no record.
+  const Holder holder = read_record(segment->page().slave);
+  if (holder.incarnation == 0 || segment->is_held(layout::kSuccessionByte)) return look_again();
+  const Pulse pulse =
+      feel_pulse(holder, segment->page().beat[1].line.beats.load(memory_order_relaxed));
+  if (pulse == Pulse::kUndecided) return {Verdict::kWatching, {}, nullptr};
+  return refuse_taken("slave", holder, pulse);
+}
+
+Step RoleSeeker::take_seat(const SegmentPtr& segment) {
+  Succession succession(segment);
+  if (!succession.try_take()) return succession_is_busy(*segment);
+  // Nobody is half-way to a role now: a held master's lock has a true record.
+  if (!segment->is_named(settings_) || segment->is_superseded() ||
+      !segment->is_held(layout::kMasterByte)) {
+    return look_again();
+  }
+  const uint64_t reserved_for =
+      segment->page().seat.reserved_for.load(std::memory_order_acquire);
+  if (reserved_for != 0 && reserved_for != predecessor_) {
+    return refused(fail(ESHM_ERROR_ROLE_MISMATCH,
+                        about(settings_) + "the slave's seat is kept for PID " +
+                            std::to_string(segment->page().seat.reserved_pid.load(memory_order_relaxed)) +
+                            ", whose master was replaced"));
+  }
+  if (segment->locks().try_lock(layout::kSlaveByte) != 0) return look_again();
+  std::unique_ptr<Attachment> attachment;
+  Failure failure = Attachment::map(settings_, segment, ESHM_ROLE_SLAVE, attachment);
+  if (failure) return refused(std::move(failure));
+  attachment->assume_role(settings_, os::random_nonzero());
+  return taken(std::move(attachment));
+}
+
+RoleSeeker::Pulse RoleSeeker::feel_pulse(const Holder& holder, uint64_t beats) {
+  const uint64_t now = os::monotonic_ns();
+  if (watched_.incarnation != holder.incarnation) {
+    watched_ = {holder.incarnation, beats, now};
+    return Pulse::kUndecided;
+  }
+  if (watched_.beats != beats) return Pulse::kBeats;
+  const uint64_t threshold_ns =
+      std::max(settings_.stale_threshold_ms * os::kNsPerMs, holder.stale_threshold_ns);
+  return now - watched_.since_ns >= threshold_ns ? Pulse::kStill : Pulse::kUndecided;
+}
+
+Step RoleSeeker::refuse_taken(const char* role, const Holder& holder, Pulse pulse) const {
+  const std::string state = pulse == Pulse::kStill ? ", which is stale" : "";
+  return refused(fail(ESHM_ERROR_ROLE_MISMATCH, about(settings_) + "the " + role +
+                                                    "'s role is held by " + name_of(holder) +
+                                                    state));
+}
+
+Step RoleSeeker::succession_is_busy(const SegmentFile& segment) {
+  if (!segment.locks().is_still_ours()) {
+    return refused(fail(ESHM_ERROR_SHM_ATTACH,
+                        about(settings_) + "its descriptor was closed by this application"));
+  }
+  const Holder holder = read_record(segment.page().succession);
+  const uint64_t now = os::monotonic_ns();
+  if (holder.incarnation == 0 || holder.incarnation != watched_succession_.incarnation) {
+    watched_succession_ = {holder.incarnation, 0, now};
+    return look_again();
+  }
+  if (now - watched_succession_.since_ns < kSuccessionPatienceNs) return look_again();
+  return refused(fail(ESHM_ERROR_SHM_ATTACH, about(settings_) + name_of(holder) +
+                                                 " hangs while it changes the roles of this link"));
+}
+
+bool RoleSeeker::same_shape(const layout::Plan& plan) const {
+  return plan.identity.backend == uint32_t(settings_.backend) &&
+         layout::shape_of(plan.geometry[0]) == settings_.shape[0] &&
+         layout::shape_of(plan.geometry[1]) == settings_.shape[1];
+}
+
+}  // namespace eshm::endpoint

@@ -1,0 +1,77 @@
+// How a process comes to its role: birth, adoption, starting afresh, replacing
+// a hung master, and a slave's seat. docs/PROTOCOL.md, section "Roles".
+//
+// Each step looks at the name anew and never waits; the caller decides how
+// long it goes on. All that changes roles or the name of a segment is done
+// under its succession lock, after judging again.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "endpoint/attachment.h"
+
+namespace eshm::endpoint {
+
+class RoleSeeker {
+ public:
+  enum class Verdict {
+    kTaken,       // `attachment` is ours
+    kRefused,     // for good; `failure` says why
+    kLookAgain,   // something is on its way: look again after a short pause
+    kWatching,    // a holder's heartbeat is being compared, for a stale threshold at most
+    kNoMaster,    // slave: there is no master to attach to
+    kHasMaster,   // (between the two halves of AUTO alone)
+  };
+  struct Step {
+    Verdict verdict;
+    Failure failure;
+    std::unique_ptr<Attachment> attachment;
+  };
+
+  // `predecessor`: incarnation of this slave in the segment that it leaves, or 0.
+  explicit RoleSeeker(const Settings& settings, uint64_t predecessor = 0)
+      : settings_(settings), predecessor_(predecessor) {}
+
+  // One look, for the role of the settings.
+  Step step();
+
+ private:
+  // A holder whose heartbeat is being compared.
+  struct Watched {
+    uint64_t incarnation = 0;
+    uint64_t beats = 0;
+    uint64_t since_ns = 0;
+  };
+  enum class Pulse { kBeats, kUndecided, kStill };
+
+  using SegmentPtr = std::shared_ptr<SegmentFile>;
+
+  Step seek_master(bool may_replace);
+  Step seek_slave();
+  Step seek_either();
+
+  Step give_birth();
+  Step succeed(const SegmentPtr& segment);
+  Step challenge(const SegmentPtr& segment);
+  Step take_seat(const SegmentPtr& segment);
+  // Under the succession lock:
+  Step adopt(const SegmentPtr& segment);
+  Step start_afresh(const SegmentPtr& segment);
+  Step supersede(const SegmentPtr& segment);
+  Step install_over(SegmentFile& old, std::unique_ptr<Attachment> fresh);
+
+  // Looks for `threshold` at the holder of a role: does it beat?
+  Pulse feel_pulse(const Holder& holder, uint64_t beats);
+  Step refuse_taken(const char* role, const Holder& holder, Pulse pulse) const;
+  Step succession_is_busy(const SegmentFile& segment);
+  bool same_shape(const layout::Plan& plan) const;
+
+  const Settings& settings_;
+  uint64_t predecessor_;
+  Watched watched_;
+  Watched watched_succession_;
+};
+
+}  // namespace eshm::endpoint

@@ -1,0 +1,42 @@
+// What eshm_init was asked for, checked and with every default filled in.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+
+#include "eshm_data.h"
+#include "layout/segment.h"
+
+namespace eshm::endpoint {
+
+struct Interrupt {
+  int (*call)(void*) = nullptr;
+  void* context = nullptr;
+
+  bool is_set() const { return call != nullptr; }
+  bool requested() const { return call != nullptr && call(context) != 0; }
+};
+
+constexpr uint32_t kInterruptIntervalMs = 50;
+
+struct Settings {
+  std::string name;
+  ESHMRole role = ESHM_ROLE_AUTO;
+  ESHMDisconnectBehavior disconnect_behavior = ESHM_DISCONNECT_ON_TIMEOUT;
+  uint32_t stale_threshold_ms = 100;
+  uint32_t reconnect_wait_ms = 5000;           // 0: no limit
+  uint32_t reconnect_retry_interval_ms = 100;
+  uint32_t max_reconnect_attempts = 50;        // 0: no limit
+  bool auto_cleanup = true;
+  bool use_threads = true;
+  ESHMBackend backend = ESHM_BACKEND_POSIX;
+  layout::ChannelShape shape[2];               // by layout::Direction
+  uint32_t spin_us = ESHM_SPIN_ADAPTIVE;
+  mode_t permissions = 0600;
+  uint32_t flags = 0;
+  Interrupt interrupt;
+};
+
+}  // namespace eshm::endpoint

@@ -1,0 +1,282 @@
+// The tender's half of Endpoint: what happens to a link while nobody calls.
+// The rules stand in liveness.cpp; here they meet the segment.
+#include <algorithm>
+#include <utility>
+
+#include "endpoint/endpoint.h"
+
+namespace eshm::endpoint {
+
+using std::memory_order_acquire;
+using std::memory_order_relaxed;
+using std::memory_order_release;
+
+namespace {
+
+thread_local bool in_callback = false;
+
+}  // namespace
+
+bool is_in_callback() { return in_callback; }
+
+void Endpoint::tend_without_thread() {
+  {
+    const std::unique_lock<std::mutex> lock(tend_mutex_, std::try_to_lock);
+    if (!lock.owns_lock()) return;  // another thread's call is at it
+    const uint64_t now = os::monotonic_ns();
+    if (now - last_beat_ns_ >= ESHM_HEARTBEAT_INTERVAL_MS * os::kNsPerMs) {
+      last_beat_ns_ = now;
+      beats_->fetch_add(1, memory_order_relaxed);
+    }
+    if (now >= next_due_ns_) tend(now, false);
+  }
+  if (has_events()) deliver_events();
+}
+
+void Endpoint::tend(uint64_t now_ns, bool woken) {
+  look_at_own_role();
+  if (fence_code_ != ESHM_SUCCESS || left_seat_) {
+    next_due_ns_ = UINT64_MAX;
+    return;
+  }
+  look_at_peer(now_ns);
+  uint64_t interval_ns = look_interval_ns_;
+  if (role_ == ESHM_ROLE_SLAVE) {
+    follow_retry_policy(now_ns, woken);
+    if (retry_.is_running()) interval_ns = os::kNsPerMs;  // an adopter is to be seen at once
+  } else {
+    free_reserved_seat();
+  }
+  next_due_ns_ = now_ns + interval_ns;
+}
+
+// Is this process still who it thinks it is?
+void Endpoint::look_at_own_role() {
+  if (fence_code_ != ESHM_SUCCESS || left_seat_) return;
+  const bool has_successor =
+      attachment_->own_record().incarnation.load(memory_order_relaxed) !=
+          attachment_->incarnation() ||
+      (role_ == ESHM_ROLE_MASTER && attachment_->segment().is_superseded());
+  if (has_successor) {
+    fence(ESHM_ERROR_SUPERSEDED);
+  } else if (found_corrupt_.load(memory_order_relaxed)) {
+    fence(ESHM_ERROR_CORRUPT);
+  } else if (!attachment_->segment().locks().is_still_ours()) {
+    fence(ESHM_ERROR_NOT_INITIALIZED);
+  }
+}
+
+// From here on every call answers `code`; the role, as far as it is ours, is free.
+void Endpoint::fence(int code) {
+  fence_code_ = code;
+  settle_verdicts();
+  if (code == ESHM_ERROR_SUPERSEDED) tell(ESHM_EVENT_SUPERSEDED);
+  leave_seat();
+}
+
+void Endpoint::look_at_peer(uint64_t now_ns) {
+  const layout::RoleRecord& record = attachment_->peer_record();
+  Sighting sighting;
+  sighting.now_ns = now_ns;
+  sighting.incarnation = record.incarnation.load(memory_order_acquire);
+  sighting.left = record.left.load(memory_order_relaxed);
+  sighting.beats = attachment_->peer_beats().load(memory_order_relaxed);
+  sighting.holds_lock = watch_.needs_lock_probe(sighting)
+                            ? attachment_->segment().is_held(attachment_->peer_byte())
+                            : watch_.is_there();
+  const auto event = watch_.see(sighting);
+  peer_state_.store(watch_.state(), memory_order_release);
+  if (!event) return;
+  if (*event == ESHM_EVENT_STALE) {
+    stale_reports_.store(stale_reports_.load(memory_order_relaxed) + 1, memory_order_relaxed);
+  }
+  if (*event == ESHM_EVENT_RECONNECTED) reconnects_.fetch_add(1, memory_order_relaxed);
+  hang_bell();
+  tell(*event);
+  settle_verdicts();
+}
+
+// A bell can be had for a process of our own PID and time namespace.
+void Endpoint::hang_bell() {
+  bell_identity_ = {};
+  if (!watch_.is_there()) return;
+  const os::ProcessIdentity peer = read_record(attachment_->peer_record()).process;
+  const os::ProcessIdentity self = os::self();
+  const bool is_comparable = peer.pid_namespace == self.pid_namespace &&
+                             peer.time_namespace == self.time_namespace && peer.start_time != 0;
+  if (is_comparable && peer.pid != self.pid) bell_identity_ = peer;
+}
+
+bool Endpoint::has_lost_master() const {
+  return watch_.state() == ESHM_PEER_DEAD || watch_.state() == ESHM_PEER_LEFT ||
+         attachment_->segment().is_superseded();
+}
+
+void Endpoint::follow_retry_policy(uint64_t now_ns, bool woken) {
+  const bool is_lost = has_lost_master();
+  if (!is_lost && watch_.state() != ESHM_PEER_STALE) {
+    retry_.end();
+    must_look_again_ = false;
+    if (gave_up_) {  // on one that was merely stale
+      gave_up_ = false;
+      settle_verdicts();
+    }
+    return;
+  }
+  retry_.begin(now_ns);
+  if (!gave_up_) {
+    switch (retry_.advise(now_ns)) {
+      case RetryPolicy::Advice::kGiveUp:
+        give_up();
+        break;
+      case RetryPolicy::Advice::kAttempt:
+        try_to_move(now_ns);
+        break;
+      case RetryPolicy::Advice::kWait:
+      case RetryPolicy::Advice::kIdle:
+        if (woken || must_look_again_) try_to_move(now_ns);
+        break;
+    }
+  }
+  if (gave_up_ && has_lost_master()) leave_seat();
+  settle_verdicts();
+}
+
+void Endpoint::give_up() {
+  gave_up_ = true;
+  tell(ESHM_EVENT_GAVE_UP);
+}
+
+// Gives the role's lock back: somebody else may have the seat.
+void Endpoint::leave_seat() {
+  left_seat_ = true;
+  bell_identity_ = {};
+  retry_.end();
+  if (attachment_->own_record().incarnation.load(memory_order_relaxed) ==
+      attachment_->incarnation()) {
+    attachment_->own_record().left.store(attachment_->incarnation(), memory_order_release);
+  }
+  attachment_->segment().locks().close();
+}
+
+// Another segment has the name, or this one was superseded: go there.
+void Endpoint::try_to_move(uint64_t now_ns) {
+  must_look_again_ = false;
+  if (!attachment_->segment().is_superseded() && attachment_->segment().is_named(settings_)) {
+    return;  // still the same one: a new master adopts it
+  }
+  if (seeker_ == nullptr) {
+    seeker_ = std::make_unique<RoleSeeker>(settings_, attachment_->incarnation());
+  }
+  RoleSeeker::Step step = seeker_->step();
+  if (step.verdict == RoleSeeker::Verdict::kLookAgain ||
+      step.verdict == RoleSeeker::Verdict::kWatching) {
+    must_look_again_ = true;
+  }
+  if (step.verdict == RoleSeeker::Verdict::kRefused) {
+    log(ESHM_LOG_WARNING, step.failure.text);
+  }
+  if (step.verdict != RoleSeeker::Verdict::kTaken) return;
+  move_to(std::move(step.attachment));
+  look_at_peer(now_ns);
+  retry_.end();
+}
+
+void Endpoint::move_to(std::shared_ptr<Attachment> next) {
+  seeker_.reset();
+  beats_ = &next->own_beats();
+  {
+    const std::lock_guard<os::WordLock> writing(write_lock_);
+    const std::lock_guard<os::WordLock> reading(read_lock_);
+    // What was said last holds in the new place, too.
+    size_t size = 0;
+    const std::byte* const newest = attachment_->writer.newest(size);
+    if (newest != nullptr && size <= next->geometry(next->outgoing()).max_message_bytes) {
+      next->writer.write(newest, size, os::monotonic_ns());
+      channel::ring(next->outgoing_wake());
+    }
+    std::swap(attachment_, next);
+    sender_generation_ = 0;
+  }
+  // `next` is the old one now; whoever parks in it looks again.
+  next->own_record().left.store(next->incarnation(), memory_order_release);
+  wake_all_waiters(next->segment());
+  watch_.forget_segment();
+}
+
+// Master: the seat is kept until its slave has come over, or is dead.
+void Endpoint::free_reserved_seat() {
+  if (attachment_->replaced == nullptr) return;
+  const bool came = watch_.state() != ESHM_PEER_NEVER_SEEN;
+  if (!came && attachment_->replaced->is_held(layout::kSlaveByte)) return;
+  attachment_->page().seat.reserved_for.store(0, memory_order_release);
+  attachment_->replaced.reset();
+}
+
+void Endpoint::settle_verdicts() {
+  int for_read = fence_code_;
+  int for_write = fence_code_;
+  if (fence_code_ == ESHM_SUCCESS && role_ == ESHM_ROLE_SLAVE) {
+    if (gave_up_) {
+      for_read = for_write = ESHM_ERROR_MASTER_STALE;
+    } else if (has_lost_master()) {
+      for_write = ESHM_ERROR_TIMEOUT;
+    }
+  }
+  const int old_read = read_verdict_.exchange(for_read, memory_order_relaxed);
+  const int old_write = write_verdict_.exchange(for_write, memory_order_relaxed);
+  if (old_read != for_read || old_write != for_write) wake_own_waiters();
+}
+
+void Endpoint::wake_own_waiters() {
+  channel::ring(attachment_->incoming_wake());
+  channel::ring(attachment_->page().room_wake[attachment_->outgoing()].line);
+}
+
+// ---- events ------------------------------------------------------------------------
+
+void Endpoint::tell(ESHMEvent event) {
+  wake_own_waiters();
+  const std::lock_guard<std::mutex> lock(events_mutex_);
+  if (callback_ == nullptr) return;
+  events_.push_back(event);
+  has_events_.store(true, memory_order_release);
+}
+
+void Endpoint::deliver_events() {
+  const std::lock_guard<std::mutex> telling(callback_mutex_);
+  telling_.store(std::this_thread::get_id(), memory_order_relaxed);
+  for (;;) {
+    ESHMEvent event;
+    ESHMEventCallback callback;
+    void* context;
+    {
+      const std::lock_guard<std::mutex> lock(events_mutex_);
+      if (events_.empty() || callback_ == nullptr) {
+        events_.clear();
+        has_events_.store(false, memory_order_release);
+        break;
+      }
+      event = events_.front();
+      events_.erase(events_.begin());
+      callback = callback_;
+      context = callback_context_;
+    }
+    in_callback = true;
+    callback(handle_, event, context);
+    in_callback = false;
+  }
+  telling_.store(std::thread::id(), memory_order_relaxed);
+}
+
+void Endpoint::set_event_callback(ESHMHandle* handle, ESHMEventCallback callback, void* context) {
+  // Inside a callback of this handle the lock is this thread's already.
+  std::unique_lock<std::mutex> telling(callback_mutex_, std::defer_lock);
+  if (telling_.load(memory_order_relaxed) != std::this_thread::get_id()) telling.lock();
+  const std::lock_guard<std::mutex> lock(events_mutex_);
+  handle_ = handle;
+  callback_ = callback;
+  callback_context_ = context;
+}
+
+}  // namespace eshm::endpoint
