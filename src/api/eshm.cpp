@@ -1,0 +1,342 @@
+// The C ABI: arguments in, codes and texts out; nothing else happens here.
+#include "eshm.h"
+
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <new>
+
+#include "api/last_error.h"
+#include "api/settings_of.h"
+#include "endpoint/endpoint.h"
+
+static_assert(sizeof(ESHMConfig) == 256, "part of the ABI");
+static_assert(offsetof(ESHMConfig, struct_size) == 36, "the original nine fields come first");
+static_assert(sizeof(ESHMChannelConfig) == 48, "part of the ABI");
+static_assert(sizeof(ESHMMessageInfo) == 64, "part of the ABI");
+static_assert(sizeof(ESHMView) == 120, "part of the ABI");
+static_assert(sizeof(ESHMStatsEx) == 152, "part of the ABI");
+
+#define ESHM_EXPORT __attribute__((visibility("default")))
+
+namespace {
+
+using eshm::api::remember;
+using eshm::api::remember_static;
+using eshm::endpoint::Endpoint;
+using eshm::endpoint::fail;
+using eshm::endpoint::Failure;
+
+constexpr uint32_t kDefaultReadMs = 1000;
+
+Endpoint* endpoint_of(ESHMHandle* handle) { return reinterpret_cast<Endpoint*>(handle); }
+ESHMHandle* handle_of(Endpoint* endpoint) { return reinterpret_cast<ESHMHandle*>(endpoint); }
+
+int invalid(const char* text) { return remember_static(ESHM_ERROR_INVALID_PARAM, text); }
+
+int unsupported(const char* text) { return remember_static(ESHM_ERROR_UNSUPPORTED, text); }
+
+// Every call's first question.
+int check(ESHMHandle* handle) {
+  if (handle == nullptr) return invalid("the handle is NULL");
+  if (endpoint_of(handle)->is_of_this_process()) return ESHM_SUCCESS;
+  return remember_static(ESHM_ERROR_NOT_INITIALIZED,
+                         "the handle was inherited by fork: it belongs to the parent process; "
+                         "open one of your own");
+}
+
+int failed(ESHMHandle* handle, int code, size_t size, uint32_t timeout_ms) {
+  if (code == ESHM_ERROR_NO_DATA) return remember_static(code, "there is nothing unread");
+  return remember(endpoint_of(handle)->explain(code, size, timeout_ms));
+}
+
+// Fields that the caller's (perhaps older) header does not have stay untouched.
+template <class Struct>
+void hand_out(const Struct& from, Struct* to) {
+  const uint32_t size = to->struct_size;
+  const size_t bytes = size == 0 || size > sizeof(Struct) ? sizeof(Struct) : size;
+  std::memcpy(to, &from, bytes);
+  to->struct_size = size;
+}
+
+int read(ESHMHandle* handle, void* buffer, size_t buffer_size, ESHMMessageInfo& info,
+         uint32_t timeout_ms) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  if (buffer == nullptr && buffer_size != 0) return invalid("the buffer is NULL");
+  const int code = endpoint_of(handle)->read(buffer, buffer_size, info, timeout_ms);
+  if (code == ESHM_SUCCESS) return code;
+  if (code == ESHM_ERROR_BUFFER_TOO_SMALL) {
+    return remember(fail(code, "the buffer has " + std::to_string(buffer_size) +
+                                   " bytes, the message " + std::to_string(info.size)));
+  }
+  return failed(handle, code, 0, timeout_ms);
+}
+
+}  // namespace
+
+extern "C" {
+
+ESHM_EXPORT ESHMConfig eshm_default_config(const char* name) {
+  ESHMConfig config = {};
+  config.shm_name = name;
+  config.role = ESHM_ROLE_AUTO;
+  config.disconnect_behavior = ESHM_DISCONNECT_ON_TIMEOUT;
+  config.stale_threshold_ms = 100;
+  config.reconnect_wait_ms = 5000;
+  config.reconnect_retry_interval_ms = 100;
+  config.max_reconnect_attempts = 50;
+  config.auto_cleanup = true;
+  config.use_threads = true;
+  config.struct_size = sizeof config;
+  config.backend = ESHM_BACKEND_POSIX;
+  for (ESHMChannelConfig* channel : {&config.m2s, &config.s2m}) {
+    channel->delivery = ESHM_DELIVERY_LATEST;
+    channel->max_borrows = 1;
+    channel->max_loans = 1;
+    channel->max_message_size = ESHM_MAX_DATA_SIZE;
+    channel->queue_capacity = 1 << 20;
+  }
+  config.spin_us = ESHM_SPIN_ADAPTIVE;
+  config.permissions = 0600;
+  return config;
+}
+
+ESHM_EXPORT ESHMHandle* eshm_init(const ESHMConfig* config) {
+  if (config == nullptr) {
+    invalid("the configuration is NULL");
+    return nullptr;
+  }
+  if (eshm::endpoint::is_in_callback()) {
+    invalid("eshm_init inside an event callback would stop the heartbeat of all links");
+    return nullptr;
+  }
+  try {
+    eshm::endpoint::Settings settings;
+    if (Failure failure = eshm::api::settings_of(*config, settings)) {
+      remember(failure);
+      return nullptr;
+    }
+    std::unique_ptr<Endpoint> endpoint;
+    if (Failure failure = Endpoint::open(std::move(settings), endpoint)) {
+      remember(failure);
+      return nullptr;
+    }
+    return handle_of(endpoint.release());
+  } catch (const std::bad_alloc&) {
+    remember_static(ESHM_ERROR_SHM_CREATE, "out of memory");
+    return nullptr;
+  }
+}
+
+ESHM_EXPORT int eshm_destroy(ESHMHandle* handle) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  if (eshm::endpoint::is_in_callback()) {
+    return invalid("eshm_destroy inside an event callback would wait for itself");
+  }
+  const std::unique_ptr<Endpoint> endpoint(endpoint_of(handle));
+  const Failure failure = endpoint->close();
+  return failure ? remember(failure) : ESHM_SUCCESS;
+}
+
+ESHM_EXPORT int eshm_write(ESHMHandle* handle, const void* data, size_t size) {
+  return eshm_write_ex(handle, data, size, 0);
+}
+
+ESHM_EXPORT int eshm_write_ex(ESHMHandle* handle, const void* data, size_t size, uint32_t) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  if (data == nullptr && size != 0) return invalid("the data is NULL");
+  const int code = endpoint_of(handle)->write(data, size);
+  return code == ESHM_SUCCESS ? code : failed(handle, code, size, 0);
+}
+
+ESHM_EXPORT int eshm_read(ESHMHandle* handle, void* buffer, size_t buffer_size) {
+  ESHMMessageInfo info;
+  const int code = read(handle, buffer, buffer_size, info, kDefaultReadMs);
+  return code == ESHM_SUCCESS ? int(info.size) : code;
+}
+
+ESHM_EXPORT int eshm_read_ex(ESHMHandle* handle, void* buffer, size_t buffer_size,
+                             size_t* bytes_read, uint32_t timeout_ms) {
+  ESHMMessageInfo info;
+  info.size = 0;
+  const int code = read(handle, buffer, buffer_size, info, timeout_ms);
+  if (bytes_read != nullptr) *bytes_read = info.size;
+  return code;
+}
+
+ESHM_EXPORT int eshm_read_msg(ESHMHandle* handle, void* buffer, size_t buffer_size,
+                              ESHMMessageInfo* info, uint32_t timeout_ms) {
+  ESHMMessageInfo whole = {};
+  const int code = read(handle, buffer, buffer_size, whole, timeout_ms);
+  if (info != nullptr && (code == ESHM_SUCCESS || code == ESHM_ERROR_BUFFER_TOO_SMALL)) {
+    hand_out(whole, info);
+  }
+  return code;
+}
+
+ESHM_EXPORT int eshm_update_heartbeat(ESHMHandle* handle) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  endpoint_of(handle)->beat();
+  return ESHM_SUCCESS;
+}
+
+ESHM_EXPORT int eshm_check_remote_alive(ESHMHandle* handle, bool* is_alive) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  if (is_alive == nullptr) return invalid("is_alive is NULL");
+  *is_alive = endpoint_of(handle)->peer_state() == ESHM_PEER_ALIVE;
+  return ESHM_SUCCESS;
+}
+
+ESHM_EXPORT int eshm_get_remote_state(ESHMHandle* handle, enum ESHMPeerState* state) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  if (state == nullptr) return invalid("state is NULL");
+  *state = endpoint_of(handle)->peer_state();
+  return ESHM_SUCCESS;
+}
+
+ESHM_EXPORT int eshm_get_stats(ESHMHandle* handle, ESHMStats* stats) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  if (stats == nullptr) return invalid("stats is NULL");
+  endpoint_of(handle)->get_stats(*stats);
+  return ESHM_SUCCESS;
+}
+
+ESHM_EXPORT int eshm_get_stats_ex(ESHMHandle* handle, ESHMStatsEx* stats) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  if (stats == nullptr) return invalid("stats is NULL");
+  ESHMStatsEx whole = {};
+  endpoint_of(handle)->get_stats_ex(whole);
+  hand_out(whole, stats);
+  return ESHM_SUCCESS;
+}
+
+ESHM_EXPORT int eshm_get_role(ESHMHandle* handle, enum ESHMRole* role) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  if (role == nullptr) return invalid("role is NULL");
+  *role = endpoint_of(handle)->role();
+  return ESHM_SUCCESS;
+}
+
+ESHM_EXPORT int eshm_set_event_callback(ESHMHandle* handle, ESHMEventCallback callback,
+                                        void* context) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  endpoint_of(handle)->set_event_callback(handle, callback, context);
+  return ESHM_SUCCESS;
+}
+
+// ---- declared for good, not there yet ------------------------------------------
+
+ESHM_EXPORT int eshm_loan(ESHMHandle* handle, size_t, void** data) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  if (data == nullptr) return invalid("data is NULL");
+  return unsupported("this release cannot lend buffers yet");
+}
+
+ESHM_EXPORT int eshm_publish(ESHMHandle* handle, void* data, size_t) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  if (data == nullptr) return invalid("data is NULL");
+  return unsupported("this release cannot lend buffers yet");
+}
+
+ESHM_EXPORT int eshm_discard(ESHMHandle* handle, void* data) {
+  return eshm_publish(handle, data, 0);
+}
+
+ESHM_EXPORT int eshm_borrow(ESHMHandle* handle, ESHMView* view, uint32_t) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  if (view == nullptr) return invalid("view is NULL");
+  return unsupported("this release cannot read in place yet");
+}
+
+ESHM_EXPORT int eshm_release(ESHMHandle* handle, ESHMView* view) {
+  return eshm_borrow(handle, view, 0);
+}
+
+ESHM_EXPORT int eshm_wait_any(ESHMHandle* const* handles, size_t count, uint32_t) {
+  if (handles == nullptr || count == 0) return invalid("there is no handle");
+  for (size_t i = 0; i < count; ++i) {
+    const int unusable = check(handles[i]);
+    if (unusable != ESHM_SUCCESS) return unusable;
+  }
+  return unsupported("this release cannot wait for many yet");
+}
+
+ESHM_EXPORT int eshm_get_fd(ESHMHandle* handle) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  return unsupported("this release has no descriptor for event loops yet");
+}
+
+// ---- the library itself -----------------------------------------------------------
+
+ESHM_EXPORT const char* eshm_error_string(int code) {
+  switch (code) {
+    case ESHM_SUCCESS:
+      return "Success";
+    case ESHM_ERROR_INVALID_PARAM:
+      return "Invalid parameter";
+    case ESHM_ERROR_SHM_CREATE:
+      return "The segment could not be created";
+    case ESHM_ERROR_SHM_ATTACH:
+      return "The segment could not be attached";
+    case ESHM_ERROR_SHM_DETACH:
+      return "The segment could not be detached";
+    case ESHM_ERROR_SHM_DELETE:
+      return "The segment's name could not be removed";
+    case ESHM_ERROR_MUTEX_INIT:
+    case ESHM_ERROR_MUTEX_LOCK:
+    case ESHM_ERROR_MUTEX_UNLOCK:
+      return "Reserved";
+    case ESHM_ERROR_NO_DATA:
+      return "Nothing unread";
+    case ESHM_ERROR_TIMEOUT:
+      return "The wait is over, or the master is away";
+    case ESHM_ERROR_MASTER_STALE:
+      return "The master is gone or hangs";
+    case ESHM_ERROR_BUFFER_FULL:
+      return "The queue is full";
+    case ESHM_ERROR_BUFFER_TOO_SMALL:
+      return "The message is larger than the buffer or the channel";
+    case ESHM_ERROR_NOT_INITIALIZED:
+      return "The handle is not usable in this process";
+    case ESHM_ERROR_ROLE_MISMATCH:
+      return "The role is taken";
+    case ESHM_ERROR_CORRUPT:
+      return "The segment is corrupt";
+    case ESHM_ERROR_SUPERSEDED:
+      return "Another process has taken this one's place";
+    case ESHM_ERROR_INTERRUPTED:
+      return "Interrupted";
+    case ESHM_ERROR_TYPE_MISMATCH:
+      return "The ends speak of different types";
+    case ESHM_ERROR_PERMISSION:
+      return "Not permitted";
+    case ESHM_ERROR_UNSUPPORTED:
+      return "Not supported";
+    default:
+      return "Unknown error code";
+  }
+}
+
+ESHM_EXPORT const char* eshm_last_error(int* code) { return eshm::api::last_error(code); }
+
+ESHM_EXPORT void eshm_set_log_callback(ESHMLogCallback callback, void* context) {
+  eshm::endpoint::set_log_callback(callback, context);
+}
+
+ESHM_EXPORT const char* eshm_version(void) { return ESHM_VERSION; }
+
+}  // extern "C"

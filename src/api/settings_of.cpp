@@ -1,0 +1,120 @@
+#include "api/settings_of.h"
+
+#include <string>
+
+#include "eshm.h"
+
+namespace eshm::api {
+
+using endpoint::fail;
+using endpoint::Failure;
+using endpoint::success;
+
+namespace {
+
+constexpr uint32_t kMaxPeriodMs = 3'600'000;
+
+Failure invalid(const std::string& text) { return fail(ESHM_ERROR_INVALID_PARAM, text); }
+
+Failure check_name(const char* name, std::string& out) {
+  if (name == nullptr) return invalid("shm_name is NULL");
+  out = name[0] == '/' ? name + 1 : name;
+  if (out.empty()) return invalid("shm_name is empty");
+  if (out.size() > ESHM_MAX_NAME_BYTES) {
+    return invalid("shm_name has " + std::to_string(out.size()) + " bytes, at most " +
+                   std::to_string(ESHM_MAX_NAME_BYTES) + " are allowed");
+  }
+  for (const unsigned char byte : out) {
+    if (byte == '/') return invalid("shm_name \"" + out + "\" has a '/' inside");
+    if (byte < 0x20 || byte == 0x7f) return invalid("shm_name has a control character");
+  }
+  return success();
+}
+
+Failure check_range(const char* field, uint64_t value, uint64_t least, uint64_t most) {
+  if (value >= least && value <= most) return success();
+  return invalid(std::string(field) + " is " + std::to_string(value) + ", it can be " +
+                 std::to_string(least) + " to " + std::to_string(most));
+}
+
+Failure shape_of(const std::string& field, const ESHMChannelConfig& channel, uint32_t flags,
+                 layout::ChannelShape& out) {
+  Failure failure;
+  const auto check = [&](const char* name, uint64_t value, uint64_t least, uint64_t most) {
+    if (!failure) failure = check_range((field + name).c_str(), value, least, most);
+  };
+  check(".delivery", uint32_t(channel.delivery), 0, ESHM_DELIVERY_QUEUE);
+  check(".max_borrows", channel.max_borrows, 0, ESHM_MAX_BORROWS);
+  check(".max_loans", channel.max_loans, 0, ESHM_MAX_LOANS);
+  check(".max_message_size", channel.max_message_size, 1, INT32_MAX);
+  if (failure) return failure;
+  if (channel.delivery == ESHM_DELIVERY_QUEUE) {
+    return fail(ESHM_ERROR_UNSUPPORTED, field + ": this release has no queues yet");
+  }
+  if (channel.type.text != nullptr || channel.type.fingerprint != 0) {
+    return fail(ESHM_ERROR_UNSUPPORTED, field + ": this release has no typed channels yet");
+  }
+  out.delivery = channel.delivery;
+  out.flags = flags & (ESHM_FLAG_TIMESTAMPS | ESHM_FLAG_ALIGN_PAYLOAD);
+  out.max_borrows = channel.max_borrows;
+  out.max_loans = channel.max_loans;
+  out.max_message_bytes = channel.max_message_size;
+  return success();
+}
+
+// Fields that a program written for the original does not know.
+Failure take_new_fields(const ESHMConfig& config, endpoint::Settings& out) {
+  if (config.struct_size != sizeof(ESHMConfig)) {
+    return invalid("struct_size is " + std::to_string(config.struct_size) + ", it can be 0 or " +
+                   std::to_string(sizeof(ESHMConfig)));
+  }
+  if (Failure failure = check_range("backend", uint32_t(config.backend), 0, ESHM_BACKEND_SYSV)) {
+    return failure;
+  }
+  const uint32_t known = ESHM_FLAG_TIMESTAMPS | ESHM_FLAG_ALIGN_PAYLOAD | ESHM_FLAG_LOCK_MEMORY |
+                         ESHM_FLAG_PREFAULT | ESHM_FLAG_HUGE_PAGES;
+  if ((config.flags & ~known) != 0) return invalid("flags has unknown bits");
+  if ((config.flags & (ESHM_FLAG_LOCK_MEMORY | ESHM_FLAG_PREFAULT | ESHM_FLAG_HUGE_PAGES)) != 0) {
+    return fail(ESHM_ERROR_UNSUPPORTED,
+                "this release cannot lock, prefault or enlarge its pages yet");
+  }
+  if ((config.permissions & ~0666u) != 0 || (config.permissions & 0600) != 0600) {
+    return invalid("permissions must let the owner read and write, and nobody execute");
+  }
+  if (Failure failure = shape_of("m2s", config.m2s, config.flags, out.shape[0])) return failure;
+  if (Failure failure = shape_of("s2m", config.s2m, config.flags, out.shape[1])) return failure;
+  out.backend = config.backend;
+  out.spin_us = config.spin_us;
+  out.permissions = config.permissions;
+  out.flags = config.flags;
+  out.interrupt = {config.interrupt, config.interrupt_context};
+  return success();
+}
+
+}  // namespace
+
+Failure settings_of(const ESHMConfig& config, endpoint::Settings& out) {
+  if (Failure failure = check_name(config.shm_name, out.name)) return failure;
+  Failure failure = check_range("role", uint32_t(config.role), 0, ESHM_ROLE_OBSERVER);
+  const auto check = [&](const char* name, uint64_t value, uint64_t least, uint64_t most) {
+    if (!failure) failure = check_range(name, value, least, most);
+  };
+  check("disconnect_behavior", uint32_t(config.disconnect_behavior), 0, ESHM_DISCONNECT_NEVER);
+  check("stale_threshold_ms", config.stale_threshold_ms, 1, kMaxPeriodMs);
+  check("reconnect_retry_interval_ms", config.reconnect_retry_interval_ms, 1, kMaxPeriodMs);
+  if (failure) return failure;
+  if (config.role == ESHM_ROLE_OBSERVER) {
+    return fail(ESHM_ERROR_UNSUPPORTED, "this release has no observers yet");
+  }
+  out.role = config.role;
+  out.disconnect_behavior = config.disconnect_behavior;
+  out.stale_threshold_ms = config.stale_threshold_ms;
+  out.reconnect_wait_ms = config.reconnect_wait_ms;
+  out.reconnect_retry_interval_ms = config.reconnect_retry_interval_ms;
+  out.max_reconnect_attempts = config.max_reconnect_attempts;
+  out.auto_cleanup = config.auto_cleanup;
+  out.use_threads = config.use_threads;
+  return config.struct_size == 0 ? success() : take_new_fields(config, out);
+}
+
+}  // namespace eshm::api
