@@ -21,7 +21,12 @@ constexpr int kPinAttempts = 10000;
 
 uint64_t sequence_of(uint64_t number) { return number << 1; }
 bool is_complete(uint64_t sequence) { return sequence != 0 && (sequence & kBeingWritten) == 0; }
+// Where message `number` goes, unless that slot is in use. A division: the
+// channels' ends step on from home to home instead.
 uint32_t home_of(uint64_t number, uint32_t slot_count) { return uint32_t(number % slot_count); }
+uint32_t next_index(uint32_t index, uint32_t slot_count) {
+  return index + 1 == slot_count ? 0 : index + 1;
+}
 
 uint64_t hint_of(uint64_t number, uint32_t slot) { return number << 8 | slot; }
 uint64_t number_in(uint64_t hint) { return hint >> 8; }
@@ -65,6 +70,7 @@ void LatestWriter::adopt(const ChannelView& view, uint32_t generation) {
       newest_slot_ = index;
     }
   }
+  next_home_ = home_of(newest_number_ + 1, view_.geometry.slot_count);
   // W5 -> R2. The dead writer's hint may lag behind its last publication.
   publish_line(view_).published.store(hint_of(newest_number_, newest_slot_), memory_order_release);
   prepare_next();
@@ -82,8 +88,8 @@ bool LatestWriter::is_pinned(uint32_t index) const {
 // There is always one: slots = newest + this one + one for each pin and loan.
 void LatestWriter::prepare_next() {
   const uint32_t slot_count = view_.geometry.slot_count;
-  uint32_t index = home_of(newest_number_ + 1, slot_count);
-  for (uint32_t tried = 0;; ++tried, index = index + 1 == slot_count ? 0 : index + 1) {
+  uint32_t index = next_home_;
+  for (uint32_t tried = 0;; ++tried, index = next_index(index, slot_count)) {
     const bool is_newest = newest_number_ != 0 && index == newest_slot_;
     // Pins are only a peer's claim: after two rounds a lying one is overruled.
     const bool must_take = tried >= 2 * slot_count;
@@ -111,6 +117,7 @@ void LatestWriter::write(const void* data, size_t size, uint64_t timestamp_ns) {
     reinterpret_cast<StampedSlot&>(target).timestamp_ns.store(timestamp_ns, memory_order_relaxed);
   }
   ++newest_number_;
+  next_home_ = next_index(next_home_, view_.geometry.slot_count);
   newest_slot_ = next_slot_;
   // W4 -> R1. The publication: whoever sees this number sees the message.
   target.sequence.store(sequence_of(newest_number_), memory_order_release);
@@ -132,10 +139,18 @@ const Slot& LatestReader::slot(uint64_t index) const { return slot_at(view_, ind
 
 void LatestReader::attach(const ChannelView& view) {
   view_ = view;
+  last_read_ = 0;
   for (auto& pin : view_.pins->slot) pin.store(0, memory_order_release);
   // One less than the newest: it is unread, what came before it is not missed.
   const uint64_t newest = number_in(publish_line(view_).published.load(memory_order_acquire));
-  last_read_ = newest == 0 ? 0 : newest - 1;
+  remember(newest == 0 ? 0 : newest - 1);
+}
+
+void LatestReader::remember(uint64_t number) {
+  const uint32_t slot_count = view_.geometry.slot_count;
+  next_home_ = number == last_read_ + 1 ? next_index(next_home_, slot_count)
+                                        : home_of(number + 1, slot_count);
+  last_read_ = number;
 }
 
 bool LatestReader::find(Candidate& candidate, bool thorough, bool& corrupt) const {
@@ -148,9 +163,8 @@ bool LatestReader::find(Candidate& candidate, bool thorough, bool& corrupt) cons
   // Nothing by the hint. The next message, if it came since, is at its home:
   // this is the one line that a polling reader and the writer hand over.
   const uint64_t next = last_read_ + 1;
-  const uint32_t home = home_of(next, view_.geometry.slot_count);
-  if (slot(home).sequence.load(memory_order_acquire) == sequence_of(next)) {
-    candidate = {next, home};
+  if (slot(next_home_).sequence.load(memory_order_acquire) == sequence_of(next)) {
+    candidate = {next, next_home_};
     return true;
   }
   if (!thorough) return false;
@@ -212,7 +226,7 @@ ReadResult LatestReader::read(void* buffer, size_t buffer_bytes, Message& messag
     if (view_.superseded->load(memory_order_acquire) != 0) return ReadResult::kSuperseded;
     if (copy == Copy::kCorrupt) return ReadResult::kCorrupt;
     if (copy == Copy::kTooSmall) return ReadResult::kTooSmall;
-    last_read_ = candidate.number;
+    remember(candidate.number);
     return ReadResult::kMessage;
   }
   return ReadResult::kCorrupt;

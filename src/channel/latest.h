@@ -52,6 +52,7 @@ class LatestWriter {
   uint64_t newest_number_ = 0;
   uint32_t newest_slot_ = 0;
   uint32_t next_slot_ = 0;  // marked as being written, and pinned by nobody
+  uint32_t next_home_ = 0;  // of the next message: its number modulo slot_count
   uint32_t generation_ = 0;
 };
 
@@ -94,7 +95,10 @@ class LatestReader {
                    Message& message) const;
 
   ChannelView view_ = {};
+  void remember(uint64_t number);
+
   uint64_t last_read_ = 0;
+  uint32_t next_home_ = 0;  // of message last_read_ + 1
 };
 
 }  // namespace eshm::channel

@@ -25,10 +25,6 @@ void ring(layout::WakeLine& line) {
   os::futex_wake_all(line.bell);
 }
 
-bool is_announced(const layout::WakeLine& line) {
-  return line.announced.load(memory_order_relaxed) != 0;  // A2, ordered by the caller's fence
-}
-
 void ring_announced(layout::WakeLine& line) {
   // A3. A dead reader's mark may give way to a new reader's in between: then
   // the new one is taken instead, for the ring below is for both.

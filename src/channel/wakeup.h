@@ -32,7 +32,9 @@ os::FutexWait park(const layout::WakeLine& line, uint32_t key, os::Deadline dead
 void ring(layout::WakeLine& line);
 
 // For the ringer, after a full fence that follows the thing's publication.
-bool is_announced(const layout::WakeLine& line);
+inline bool is_announced(const layout::WakeLine& line) {
+  return line.announced.load(std::memory_order_relaxed) != 0;  // A2
+}
 // Takes the announcement and rings. At most one system call.
 void ring_announced(layout::WakeLine& line);
 

@@ -33,8 +33,6 @@ Registry& registry() {
   return *instance;
 }
 
-std::atomic<uint32_t> epoch{1};
-
 void before_fork() { pthread_mutex_lock(&registry().mutex); }
 
 void after_fork_in_parent() { pthread_mutex_unlock(&registry().mutex); }
@@ -47,7 +45,7 @@ void after_fork_in_child() {
   mine.files.clear();
   // Only this thread came along, and it holds the mutex.
   pthread_mutex_unlock(&mine.mutex);
-  epoch.fetch_add(1, std::memory_order_relaxed);
+  fork_counter.fetch_add(1, std::memory_order_relaxed);
 }
 
 void watch_forks() {
@@ -66,7 +64,7 @@ class RegistryLock {
 
 }  // namespace
 
-uint32_t fork_epoch() { return epoch.load(std::memory_order_relaxed); }
+std::atomic<uint32_t> fork_counter{1};
 
 int Fd::open(const std::function<int()>& opener, Fd& out) {
   watch_forks();

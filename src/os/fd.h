@@ -4,6 +4,7 @@
 
 #include <sys/stat.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <utility>
@@ -12,7 +13,8 @@ namespace eshm::os {
 
 // Counts the forks between this process and the one that loaded the library.
 // Something made under another epoch belongs to a parent. One relaxed load.
-uint32_t fork_epoch();
+extern std::atomic<uint32_t> fork_counter;
+inline uint32_t fork_epoch() { return fork_counter.load(std::memory_order_relaxed); }
 
 // An owned descriptor.
 //
