@@ -232,10 +232,4 @@ ReadResult LatestReader::read(void* buffer, size_t buffer_bytes, Message& messag
   return ReadResult::kCorrupt;
 }
 
-bool LatestReader::has_unread() const {
-  Candidate candidate;
-  bool corrupt = false;
-  return find(candidate, false, corrupt) || corrupt;
-}
-
 }  // namespace eshm::channel

@@ -75,9 +75,6 @@ class LatestReader {
   // price of a look at every slot.
   ReadResult read(void* buffer, size_t buffer_bytes, Message& message, bool thorough);
 
-  // Whether read() would find something. One or two loads.
-  bool has_unread() const;
-
   uint64_t last_read() const { return last_read_; }
 
  private:

@@ -92,6 +92,7 @@ class Endpoint {
   void free_reserved_seat();
   void fence(int code);
   void tell(ESHMEvent event);
+  void queue_event(ESHMEvent event);
   void wake_own_waiters();
   bool has_lost_master() const;
   Failure remove_name();
@@ -144,6 +145,7 @@ class Endpoint {
   // Events. callback_mutex_ is held while one is told.
   std::mutex events_mutex_;
   std::vector<ESHMEvent> events_;
+  bool was_told_connected_ = false;
   std::atomic<bool> has_events_{false};
   std::mutex callback_mutex_;
   std::atomic<std::thread::id> telling_{};

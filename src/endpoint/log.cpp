@@ -1,38 +1,37 @@
 #include "endpoint/log.h"
 
+#include <atomic>
+#include <memory>
 #include <mutex>
+#include <vector>
 
 namespace eshm::endpoint {
 namespace {
 
 struct Listener {
-  std::mutex mutex;
-  ESHMLogCallback callback = nullptr;
-  void* context = nullptr;
+  ESHMLogCallback callback;
+  void* context;
 };
 
-Listener& listener() {
-  static Listener* const instance = new Listener;  // the service thread may outlive main
-  return *instance;
-}
+// Read without a lock: one could be held for ever in a forked child. Former
+// listeners are kept, since somebody may still be calling one.
+std::atomic<const Listener*> current{nullptr};
 
 }  // namespace
 
 void set_log_callback(ESHMLogCallback callback, void* context) {
-  const std::lock_guard<std::mutex> lock(listener().mutex);
-  listener().callback = callback;
-  listener().context = context;
+  static std::mutex* const mutex = new std::mutex;  // the service thread may outlive main
+  static auto* const all = new std::vector<std::unique_ptr<const Listener>>;
+  const std::lock_guard<std::mutex> lock(*mutex);
+  all->push_back(std::make_unique<const Listener>(Listener{callback, context}));
+  current.store(all->back().get(), std::memory_order_release);
 }
 
 void log(ESHMLogLevel level, const std::string& text) {
-  ESHMLogCallback callback;
-  void* context;
-  {
-    const std::lock_guard<std::mutex> lock(listener().mutex);
-    callback = listener().callback;
-    context = listener().context;
+  const Listener* const listener = current.load(std::memory_order_acquire);
+  if (listener != nullptr && listener->callback != nullptr) {
+    listener->callback(level, text.c_str(), listener->context);
   }
-  if (callback != nullptr) callback(level, text.c_str(), context);
 }
 
 }  // namespace eshm::endpoint

@@ -15,6 +15,34 @@ namespace {
 
 thread_local bool in_callback = false;
 
+const char* text_of(ESHMEvent event) {
+  switch (event) {
+    case ESHM_EVENT_CONNECTED:
+      return "the peer is there";
+    case ESHM_EVENT_STALE:
+      return "the peer's heartbeat stands still";
+    case ESHM_EVENT_ALIVE:
+      return "the peer beats again";
+    case ESHM_EVENT_DEAD:
+      return "the peer's process has ended";
+    case ESHM_EVENT_LEFT:
+      return "the peer has left";
+    case ESHM_EVENT_RECONNECTED:
+      return "a new peer is there";
+    case ESHM_EVENT_SUPERSEDED:
+      return "another process has taken this one's place";
+    case ESHM_EVENT_GAVE_UP:
+      return "no new master came: given up";
+  }
+  return "";
+}
+
+ESHMLogLevel level_of(ESHMEvent event) {
+  const bool is_good = event == ESHM_EVENT_CONNECTED || event == ESHM_EVENT_ALIVE ||
+                       event == ESHM_EVENT_RECONNECTED || event == ESHM_EVENT_LEFT;
+  return is_good ? ESHM_LOG_INFO : ESHM_LOG_WARNING;
+}
+
 }  // namespace
 
 bool is_in_callback() { return in_callback; }
@@ -30,7 +58,7 @@ void Endpoint::tend_without_thread() {
     }
     if (now >= next_due_ns_) tend(now, false);
   }
-  if (has_events()) deliver_events();
+  if (has_events() && !is_in_callback()) deliver_events();
 }
 
 void Endpoint::tend(uint64_t now_ns, bool woken) {
@@ -237,8 +265,13 @@ void Endpoint::wake_own_waiters() {
 
 void Endpoint::tell(ESHMEvent event) {
   wake_own_waiters();
+  log(level_of(event), about(settings_) + text_of(event));
   const std::lock_guard<std::mutex> lock(events_mutex_);
-  if (callback_ == nullptr) return;
+  if (callback_ != nullptr) queue_event(event);
+}
+
+void Endpoint::queue_event(ESHMEvent event) {
+  was_told_connected_ = true;
   events_.push_back(event);
   has_events_.store(true, memory_order_release);
 }
@@ -277,6 +310,9 @@ void Endpoint::set_event_callback(ESHMHandle* handle, ESHMEventCallback callback
   handle_ = handle;
   callback_ = callback;
   callback_context_ = context;
+  // A slave has met its master before anybody could listen.
+  const bool has_met = peer_state_.load(memory_order_acquire) != ESHM_PEER_NEVER_SEEN;
+  if (callback_ != nullptr && has_met && !was_told_connected_) queue_event(ESHM_EVENT_CONNECTED);
 }
 
 }  // namespace eshm::endpoint

@@ -13,7 +13,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <mutex>
 
 #include "os/clock.h"
 
@@ -69,10 +68,8 @@ uint64_t namespace_inode(const char* path) {
 }  // namespace
 
 ProcessIdentity self() {
-  static std::mutex* const mutex = new std::mutex;  // outlives the process's exit
-  static ProcessIdentity cached;
+  thread_local ProcessIdentity cached;  // a lock could be held in a forked child for ever
   const pid_t pid = getpid();
-  const std::lock_guard<std::mutex> lock(*mutex);
   if (cached.pid != pid) {
     cached.pid = pid;
     cached.start_time = start_time_of(pid);

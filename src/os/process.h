@@ -19,7 +19,7 @@ struct ProcessIdentity {
   uint64_t time_namespace = 0;
 };
 
-// This process. Reads /proc at the first call after a fork, then from memory.
+// This process. Reads /proc at a thread's first call after a fork, then from memory.
 ProcessIdentity self();
 
 // Start time of a process of our PID namespace, or 0 where it cannot be seen.
