@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Builds a Release and runs all benchmarks: scripts/bench.sh [--long]
+# The figures are ratios to be read by people (bench/README.md), never a test.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+rounds=41 kills=200 slices=3 load=5
+case "${1:-}" in
+  "") ;;
+  --long) rounds=201 kills=1000 slices=11 load=60 ;;
+  *) echo "usage: scripts/bench.sh [--long]" >&2; exit 2 ;;
+esac
+
+scripts/setup.sh test
+out=build-scripts/bench
+mkdir -p "$out"
+{ cmake -S . -B "$out" -DCMAKE_BUILD_TYPE=Release -DESHM_BUILD_TESTS=OFF &&
+  cmake --build "$out" -j "$(nproc)"; } >"$out.log" 2>&1 ||
+  { cat "$out.log"; echo "bench: the build failed" >&2; exit 1; }
+
+echo "$(nproc) cores, load $(cut -d' ' -f1 /proc/loadavg), $(uname -sr)"
+if [ -x "$out/bench/bench_calls" ]; then
+  "$out/bench/bench_calls"
+else
+  echo "single calls: left out, google-benchmark is missing"
+fi
+for backend in posix sysv; do
+  printf '\n-- %s' "$backend"
+  "$out/bench/bench_oneway" --rounds "$rounds" --backend "$backend"
+done
+"$out/bench/bench_liveness" --kills "$kills" --slices "$slices" --load "$load"

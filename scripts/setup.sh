@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Installs what is missing for building and running: setup.sh [demo|test]
+# (test, the default, wants more). Quick and silent where nothing is missing.
+# Without root and sudo it names the packages to ask for, and exits with 1.
+set -euo pipefail
+
+packages=(build-essential cmake)
+if [ "${1:-test}" = test ]; then
+  packages+=(ninja-build clang libgtest-dev libbenchmark-dev strace libfaketime util-linux)
+fi
+
+installed() {
+  [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+install_packages() {
+  local as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null || ! sudo -v; then
+      echo "setup: these packages are missing, and I may not install them: $*" >&2
+      echo "setup: ask for: apt-get install $*" >&2
+      exit 1
+    fi
+    as_root=(sudo)
+  fi
+  echo "setup: installing $*"
+  "${as_root[@]}" apt-get update -q
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -q -y --no-install-recommends "$@"
+}
+
+if ! command -v dpkg-query >/dev/null; then
+  for tool in cmake c++ make; do
+    command -v "$tool" >/dev/null && continue
+    echo "setup: $tool is missing; this system has no dpkg, so install what is called here: ${packages[*]}" >&2
+    exit 1
+  done
+  exit 0
+fi
+
+missing=()
+for package in "${packages[@]}"; do
+  installed "$package" || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
+
+# Clang's sanitizers: a package of their own on some releases, and named for
+# Clang's version, which is known only now.
+if [ "${1:-test}" = test ]; then
+  runtime=$(clang -print-resource-dir)/lib
+  if [ -z "$(find -L "$runtime" -name 'libclang_rt.tsan*' -print -quit 2>/dev/null)" ]; then
+    install_packages "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
+  fi
+fi
+
+# The Python end's own packages (a virtual environment from a lock file) will
+# be prepared here when there is a Python end.

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Builds with GCC, with Clang, with the address and undefined sanitizers and
+# with the thread sanitizer, runs all tests of all of them, and ends with
+# ctest's closing line.
+#   scripts/test.sh                 everything
+#   scripts/test.sh NAME...         the tests whose names hold one of these
+#   ESHM_BUILDS="gcc tsan" scripts/test.sh   some of the builds alone
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/setup.sh test
+
+out=build-scripts
+jobs=$(nproc)
+builds=${ESHM_BUILDS:-gcc clang asan tsan}
+
+mkdir -p "$out/test-all"
+
+# configure NAME, and CMake's arguments
+configure() {
+  local name=$1
+  shift
+  # Benchmarks are compiled once, by GCC; their figures mean nothing elsewhere.
+  cmake -S . -B "$out/test-$name" -G Ninja --no-warn-unused-cli \
+    -DESHM_TEST_PREFIX="$name." -DESHM_BUILD_BENCH=OFF "$@" >"$out/test-$name.log" ||
+    { cat "$out/test-$name.log"; echo "test: configuring the $name build failed" >&2; exit 1; }
+}
+
+build() {
+  echo "== building: $1"
+  cmake --build "$out/test-$1" -j "$jobs" >"$out/test-$1.log" ||
+    { cat "$out/test-$1.log"; echo "test: the $1 build failed" >&2; exit 1; }
+}
+
+gcc=(-DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++)
+clang=(-DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++)
+for name in $builds; do
+  case $name in
+    gcc) configure gcc "${gcc[@]}" -DESHM_WERROR=ON -DESHM_BUILD_BENCH=ON ;;
+    clang) configure clang "${clang[@]}" -DESHM_WERROR=ON ;;
+    asan) configure asan "${gcc[@]}" -DESHM_SANITIZE=address,undefined -DESHM_TEST_PATIENCE=3 ;;
+    # By Clang: GCC's thread sanitizer does not take fences.
+    tsan) configure tsan "${clang[@]}" -DESHM_SANITIZE=thread -DESHM_TEST_PATIENCE=5 ;;
+    *) echo "test: no such build: $name (gcc, clang, asan, tsan)" >&2; exit 1 ;;
+  esac
+  build "$name"
+done
+
+# One ctest over all builds: a file that leads into each.
+for name in $builds; do echo "subdirs(\"../test-$name\")"; done >"$out/test-all/CTestTestfile.cmake"
+
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1}
+export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1}
+
+select=()
+if [ $# -gt 0 ]; then
+  pattern=$(IFS='|'; echo "$*")
+  select=(-R "$pattern")
+fi
+cd "$out/test-all"
+exec ctest -j "$jobs" --output-on-failure --no-tests=error --timeout 300 "${select[@]}"

@@ -1,0 +1,47 @@
+// How much a test does, and with which random numbers.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <random>
+#include <string>
+
+namespace test {
+
+// ESHM_SOAK=1 asks for the long form of every count.
+inline bool soak() { return std::getenv("ESHM_SOAK") != nullptr; }
+
+inline uint64_t count(uint64_t short_form, uint64_t long_form) {
+  return soak() ? long_form : short_form;
+}
+
+// A whole test must be over in this time; it is far above what any needs, and
+// the signal that comes then kills.
+inline unsigned watchdog_seconds() { return soak() ? 3600 : 45 * ESHM_TEST_PATIENCE; }
+
+// ESHM_SEED repeats a run.
+inline uint64_t seed() {
+  static const uint64_t value = [] {
+    const char* text = std::getenv("ESHM_SEED");
+    return text ? std::strtoull(text, nullptr, 0) : std::random_device{}();
+  }();
+  return value;
+}
+
+// Random numbers that a failing test names, so that it can be repeated.
+class Random {
+ public:
+  Random() : engine_(seed()), trace_(__FILE__, __LINE__, "ESHM_SEED=" + std::to_string(seed())) {}
+
+  uint64_t up_to(uint64_t largest) {
+    return std::uniform_int_distribution<uint64_t>(0, largest)(engine_);
+  }
+
+ private:
+  std::mt19937_64 engine_;
+  testing::ScopedTrace trace_;
+};
+
+}  // namespace test

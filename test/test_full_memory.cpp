@@ -1,0 +1,121 @@
+// No room for a segment: an error of eshm_init that names what was asked and
+// what is left, and nothing remains.
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/shm.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "support/child.h"
+#include "support/counts.h"
+#include "support/link.h"
+
+namespace {
+
+using namespace test;
+
+constexpr uint64_t kTmpfsBytes = 64 * 1024;
+
+class FullMemory : public LinkTest {
+ protected:
+  // A link that does not fit into what the tests leave.
+  ESHMConfig too_large(ESHMRole role) const {
+    ESHMConfig config = this->config(role);
+    config.m2s.max_message_size = 1 << 20;
+    config.s2m.max_message_size = 1 << 20;
+    return config;
+  }
+};
+
+// Into a /dev/shm of its own, which is small.
+void enter_small_dev_shm() {
+  CHILD_CHECK(unshare(CLONE_NEWNS) == 0);
+  CHILD_CHECK(mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
+  CHILD_CHECK(mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=64k") == 0);
+}
+
+uint64_t free_bytes() {
+  struct statvfs space;
+  CHILD_CHECK(statvfs("/dev/shm", &space) == 0);
+  return space.f_bavail * space.f_bsize;
+}
+
+TEST_P(FullMemory, SmallDevShmIsToldInNumbersAndLeftEmpty) {
+  if (geteuid() != 0) GTEST_SKIP() << "a mount namespace takes root";
+  if (GetParam() != ESHM_BACKEND_POSIX) GTEST_SKIP() << "messages do not lie in /dev/shm";
+  Child child([this](Wire& wire) {
+    enter_small_dev_shm();
+    for (ESHMRole role : {ESHM_ROLE_MASTER, ESHM_ROLE_AUTO}) {
+      CHILD_CHECK(!open_link(too_large(role)));
+      wire.say(last_error());
+      CHILD_CHECK(last_error_code() == ESHM_ERROR_SHM_CREATE);
+      CHILD_CHECK(files_of("").size() == 2);  // "." and ".."
+      CHILD_CHECK(free_bytes() == kTmpfsBytes);
+    }
+    // What fits still works.
+    const Link small = open_link(config(ESHM_ROLE_MASTER));
+    CHILD_CHECK(small);
+    CHILD_CHECK(write_text(small.get(), "x") == ESHM_SUCCESS);
+    return 0;
+  });
+  for (int role = 0; role < 2; ++role) {
+    const std::string text = child.hear();
+    const std::vector<long long> numbers = numbers_in(text);
+    EXPECT_TRUE(std::any_of(numbers.begin(), numbers.end(),
+                            [](long long number) { return number > 2 * (1 << 20); }))
+        << "size asked: " << text;
+    EXPECT_TRUE(names_number(text, kTmpfsBytes)) << "space left: " << text;
+  }
+  EXPECT_EQ(child.join(), 0);
+}
+
+TEST_P(FullMemory, FullDevShmIsToldAndNothingIsAdded) {
+  if (geteuid() != 0) GTEST_SKIP() << "a mount namespace takes root";
+  Child child([this](Wire& wire) {
+    enter_small_dev_shm();
+    const int filler = open("/dev/shm/filler", O_CREAT | O_RDWR, 0600);
+    CHILD_CHECK(filler >= 0);
+    CHILD_CHECK(posix_fallocate(filler, 0, kTmpfsBytes) == 0);
+    CHILD_CHECK(!open_link(config(ESHM_ROLE_MASTER)));
+    wire.say(last_error());
+    CHILD_CHECK(last_error_code() == ESHM_ERROR_SHM_CREATE);
+    CHILD_CHECK(files_of("").size() == 3);  // ".", ".." and the filler
+    CHILD_CHECK(sysv_segments_of_ours().empty());
+    // With room again the same name works.
+    CHILD_CHECK(ftruncate(filler, 0) == 0);
+    const Link master = open_link(config(ESHM_ROLE_MASTER));
+    CHILD_CHECK(master);
+    return 0;
+  });
+  const std::string text = child.hear();
+  EXPECT_TRUE(names_number(text, 0)) << "space left: " << text;
+  EXPECT_EQ(child.join(), 0);
+}
+
+TEST_P(FullMemory, SystemVLimitIsToldAndNothingIsAdded) {
+  if (geteuid() != 0) GTEST_SKIP() << "an IPC namespace takes root";
+  if (GetParam() != ESHM_BACKEND_SYSV) GTEST_SKIP() << "System V memory is not used";
+  Child child([this](Wire& wire) {
+    CHILD_CHECK(unshare(CLONE_NEWIPC) == 0);
+    std::ofstream("/proc/sys/kernel/shmmax") << 100000;
+    CHILD_CHECK(!open_link(too_large(ESHM_ROLE_MASTER)));
+    wire.say(last_error());
+    CHILD_CHECK(last_error_code() == ESHM_ERROR_SHM_CREATE);
+    CHILD_CHECK(files_of(name()).empty());
+    CHILD_CHECK(sysv_segments_of_ours().empty());
+    const Link small = open_link(config(ESHM_ROLE_MASTER));
+    CHILD_CHECK(small);
+    return 0;
+  });
+  const std::string text = child.hear();
+  EXPECT_NE(text, "");
+  EXPECT_EQ(child.join(), 0);
+}
+
+ESHM_ON_BOTH_BACKENDS(FullMemory);
+
+}  // namespace

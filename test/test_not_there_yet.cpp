@@ -1,0 +1,65 @@
+// What is declared and does not work yet says so. Each of these goes when its
+// function comes.
+#include "support/link.h"
+
+namespace {
+
+using namespace test;
+
+class NotThereYet : public LinkTest {};
+
+void expect_unsupported(int code, const char* call) {
+  EXPECT_EQ(code, ESHM_ERROR_UNSUPPORTED) << call;
+  EXPECT_EQ(last_error_code(), ESHM_ERROR_UNSUPPORTED) << call;
+  EXPECT_NE(last_error(), "") << call;
+}
+
+TEST_P(NotThereYet, ZeroCopy) {
+  const Link link = open_link(config(ESHM_ROLE_MASTER));
+  ASSERT_TRUE(link) << last_error();
+  char somewhere[8];
+  void* data = somewhere;
+  ESHMView view = {};
+  expect_unsupported(eshm_loan(link.get(), 8, &data), "eshm_loan");
+  expect_unsupported(eshm_publish(link.get(), data, 8), "eshm_publish");
+  expect_unsupported(eshm_discard(link.get(), data), "eshm_discard");
+  expect_unsupported(eshm_borrow(link.get(), &view, 0), "eshm_borrow");
+  expect_unsupported(eshm_release(link.get(), &view), "eshm_release");
+}
+
+TEST_P(NotThereYet, EventLoops) {
+  const Link link = open_link(config(ESHM_ROLE_MASTER));
+  ASSERT_TRUE(link) << last_error();
+  ESHMHandle* const handles[] = {link.get()};
+  expect_unsupported(eshm_wait_any(handles, 1, 0), "eshm_wait_any");
+  expect_unsupported(eshm_get_fd(link.get()), "eshm_get_fd");
+}
+
+TEST_P(NotThereYet, Queues) {
+  for (ESHMChannelConfig ESHMConfig::*channel : {&ESHMConfig::m2s, &ESHMConfig::s2m}) {
+    ESHMConfig queue = config(ESHM_ROLE_MASTER);
+    (queue.*channel).delivery = ESHM_DELIVERY_QUEUE;
+    EXPECT_FALSE(open_link(queue));
+    expect_unsupported(last_error_code(), "eshm_init of a queue");
+  }
+}
+
+TEST_P(NotThereYet, MemoryFlags) {
+  for (uint32_t flag : {ESHM_FLAG_LOCK_MEMORY, ESHM_FLAG_PREFAULT, ESHM_FLAG_HUGE_PAGES}) {
+    ESHMConfig flagged = config(ESHM_ROLE_MASTER);
+    flagged.flags = flag;
+    EXPECT_FALSE(open_link(flagged));
+    expect_unsupported(last_error_code(), "eshm_init with a flag");
+  }
+}
+
+TEST_P(NotThereYet, Observers) {
+  const Link master = open_link(config(ESHM_ROLE_MASTER));
+  ASSERT_TRUE(master) << last_error();
+  EXPECT_FALSE(open_link(at_once(config(ESHM_ROLE_OBSERVER))));
+  expect_unsupported(last_error_code(), "eshm_init of an observer");
+}
+
+ESHM_ON_BOTH_BACKENDS(NotThereYet);
+
+}  // namespace
