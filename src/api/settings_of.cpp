@@ -1,5 +1,6 @@
 #include "api/settings_of.h"
 
+#include <cstring>
 #include <string>
 
 #include "eshm.h"
@@ -31,6 +32,15 @@ Failure check_name(const char* name, std::string& out) {
   return success();
 }
 
+// An enum that the caller filled may hold anything; as an integer it may be looked at.
+template <class Enum>
+uint32_t raw(const Enum& value) {
+  uint32_t number;
+  static_assert(sizeof value == sizeof number, "enums of the ABI have four bytes");
+  std::memcpy(&number, &value, sizeof number);
+  return number;
+}
+
 Failure check_range(const char* field, uint64_t value, uint64_t least, uint64_t most) {
   if (value >= least && value <= most) return success();
   return invalid(std::string(field) + " is " + std::to_string(value) + ", it can be " +
@@ -43,7 +53,7 @@ Failure shape_of(const std::string& field, const ESHMChannelConfig& channel, uin
   const auto check = [&](const char* name, uint64_t value, uint64_t least, uint64_t most) {
     if (!failure) failure = check_range((field + name).c_str(), value, least, most);
   };
-  check(".delivery", uint32_t(channel.delivery), 0, ESHM_DELIVERY_QUEUE);
+  check(".delivery", raw(channel.delivery), 0, ESHM_DELIVERY_QUEUE);
   check(".max_borrows", channel.max_borrows, 0, ESHM_MAX_BORROWS);
   check(".max_loans", channel.max_loans, 0, ESHM_MAX_LOANS);
   check(".max_message_size", channel.max_message_size, 1, INT32_MAX);
@@ -68,11 +78,17 @@ Failure take_new_fields(const ESHMConfig& config, endpoint::Settings& out) {
     return invalid("struct_size is " + std::to_string(config.struct_size) + ", it can be 0 or " +
                    std::to_string(sizeof(ESHMConfig)));
   }
-  if (Failure failure = check_range("backend", uint32_t(config.backend), 0, ESHM_BACKEND_SYSV)) {
+  if (Failure failure = check_range("backend", raw(config.backend), 0, ESHM_BACKEND_SYSV)) {
     return failure;
   }
   const uint32_t known = ESHM_FLAG_TIMESTAMPS | ESHM_FLAG_ALIGN_PAYLOAD | ESHM_FLAG_LOCK_MEMORY |
                          ESHM_FLAG_PREFAULT | ESHM_FLAG_HUGE_PAGES;
+  for (const uint64_t word : config.reserved) {
+    if (word != 0) return invalid("reserved is not all 0");
+  }
+  if (config.reserved_word != 0 || config.m2s.reserved != 0 || config.s2m.reserved != 0) {
+    return invalid("a reserved word is not 0");
+  }
   if ((config.flags & ~known) != 0) return invalid("flags has unknown bits");
   if ((config.flags & (ESHM_FLAG_LOCK_MEMORY | ESHM_FLAG_PREFAULT | ESHM_FLAG_HUGE_PAGES)) != 0) {
     return fail(ESHM_ERROR_UNSUPPORTED,
@@ -95,11 +111,11 @@ Failure take_new_fields(const ESHMConfig& config, endpoint::Settings& out) {
 
 Failure settings_of(const ESHMConfig& config, endpoint::Settings& out) {
   if (Failure failure = check_name(config.shm_name, out.name)) return failure;
-  Failure failure = check_range("role", uint32_t(config.role), 0, ESHM_ROLE_OBSERVER);
+  Failure failure = check_range("role", raw(config.role), 0, ESHM_ROLE_OBSERVER);
   const auto check = [&](const char* name, uint64_t value, uint64_t least, uint64_t most) {
     if (!failure) failure = check_range(name, value, least, most);
   };
-  check("disconnect_behavior", uint32_t(config.disconnect_behavior), 0, ESHM_DISCONNECT_NEVER);
+  check("disconnect_behavior", raw(config.disconnect_behavior), 0, ESHM_DISCONNECT_NEVER);
   check("stale_threshold_ms", config.stale_threshold_ms, 1, kMaxPeriodMs);
   check("reconnect_retry_interval_ms", config.reconnect_retry_interval_ms, 1, kMaxPeriodMs);
   if (failure) return failure;

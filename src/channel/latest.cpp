@@ -130,7 +130,7 @@ const std::byte* LatestWriter::newest(size_t& size) const {
   if (newest_number_ == 0) return nullptr;
   const Slot& source = slot(newest_slot_);
   size = source.size.load(memory_order_relaxed);
-  return payload_of(view_, source);
+  return size > view_.geometry.max_message_bytes ? nullptr : payload_of(view_, source);
 }
 
 // ---- reader -----------------------------------------------------------------
@@ -143,7 +143,8 @@ void LatestReader::attach(const ChannelView& view) {
   for (auto& pin : view_.pins->slot) pin.store(0, memory_order_release);
   // One less than the newest: it is unread, what came before it is not missed.
   const uint64_t newest = number_in(publish_line(view_).published.load(memory_order_acquire));
-  remember(newest == 0 ? 0 : newest - 1);
+  last_read_ = newest == 0 ? 0 : newest - 1;
+  next_home_ = home_of(last_read_ + 1, view_.geometry.slot_count);
 }
 
 void LatestReader::remember(uint64_t number) {

@@ -249,6 +249,8 @@ int Endpoint::read_now(const Target& target) {
 // What is unread comes first, then what keeps the call from waiting for more.
 int Endpoint::read_locked(const Target& target, bool thorough) {
   Attachment& link = *attachment_;
+  // The role is given back: a successor may be reading here, or the pages gone.
+  if (has_left_.load(memory_order_relaxed)) return read_verdict_.load(memory_order_relaxed);
   const uint64_t before = link.reader.last_read();
   channel::Message message;
   switch (link.reader.read(target.buffer, target.bytes, message, thorough)) {
@@ -371,7 +373,9 @@ ESHMPeerState Endpoint::peer_state() {
 }
 
 void Endpoint::beat() {
-  current()->own_beats().fetch_add(1, memory_order_relaxed);
+  if (!has_left_.load(memory_order_relaxed)) {
+    current()->own_beats().fetch_add(1, memory_order_relaxed);
+  }
   if (!settings_.use_threads) tend_without_thread();
 }
 

@@ -49,6 +49,8 @@ class Endpoint {
 
   // Does what is due. Must not run twice at once (tend_lock_ sees to it).
   void tend(uint64_t now_ns, bool woken);
+  // The peer's bell rang: the next look asks the kernel, whatever the beats say.
+  void bell_rang() { must_probe_ = true; }
   // Tells events to the callback; no lock of the tender's may be held.
   void deliver_events();
   bool has_events() const { return has_events_.load(std::memory_order_acquire); }
@@ -116,6 +118,8 @@ class Endpoint {
   std::atomic<int> read_verdict_{0};
   std::atomic<int> write_verdict_{0};
   std::atomic<ESHMPeerState> peer_state_{ESHM_PEER_NEVER_SEEN};
+  std::atomic<bool> has_left_{false};       // tender stores, after the verdicts
+  std::atomic<uint64_t> idle_beats_{0};     // what beats after that
   std::atomic<bool> found_corrupt_{false};  // readers store, the tender fences
   std::atomic<uint64_t> usual_wait_ns_{0};  // of blocking reads, for the adaptive spin
   std::atomic<uint64_t> messages_written_{0};
@@ -131,6 +135,7 @@ class Endpoint {
   PeerWatch watch_;
   RetryPolicy retry_;
   std::unique_ptr<RoleSeeker> seeker_;
+  bool must_probe_ = false;
   bool must_look_again_ = false;  // a move met something half-way
   bool gave_up_ = false;
   bool left_seat_ = false;  // gave up on a lost master for good

@@ -92,11 +92,14 @@ Step RoleSeeker::succeed(const SegmentPtr& segment) {
   if (!succession.try_take()) return succession_is_busy(*segment);
   if (!segment->is_named(settings_)) return look_again();
   if (segment->is_superseded()) {
+    if (segment->meta().st_uid != geteuid()) return refuse_foreign();
     std::unique_ptr<Attachment> fresh;
     if (Failure failure = Attachment::create(settings_, fresh)) return refused(std::move(failure));
     return install_over(*segment, std::move(fresh));
   }
   if (segment->is_held(layout::kMasterByte)) return look_again();
+  const bool can_adopt = segment->is_held(layout::kSlaveByte) && same_shape(segment->plan());
+  if (!can_adopt && segment->meta().st_uid != geteuid()) return refuse_foreign();
   if (!segment->is_held(layout::kSlaveByte)) return start_afresh(segment);
   return same_shape(segment->plan()) ? adopt(segment) : supersede(segment);
 }
@@ -145,6 +148,7 @@ Step RoleSeeker::challenge(const SegmentPtr& segment) {
                            about(settings_) + "the master, " + name_of(holder) +
                                ", is exiting; the kernel still holds its lock"));
   }
+  if (segment->meta().st_uid != geteuid()) return refuse_foreign();
   Succession succession(segment);
   if (!succession.try_take()) return succession_is_busy(*segment);
   // Judged again: still nobody's but this silent one's?
@@ -236,6 +240,7 @@ Step RoleSeeker::take_seat(const SegmentPtr& segment) {
                             ", whose master was replaced"));
   }
   if (segment->locks().try_lock(layout::kSlaveByte) != 0) return look_again();
+  segment->page().seat.reserved_for.store(0, memory_order_release);  // it has come over
   std::unique_ptr<Attachment> attachment;
   Failure failure = Attachment::map(settings_, segment, ESHM_ROLE_SLAVE, attachment);
   if (failure) return refused(std::move(failure));
@@ -260,6 +265,12 @@ Step RoleSeeker::refuse_taken(const char* role, const Holder& holder, Pulse puls
   return refused(fail(ESHM_ERROR_ROLE_MISMATCH, about(settings_) + "the " + role +
                                                     "'s role is held by " + name_of(holder) +
                                                     state));
+}
+
+// /dev/shm is sticky: only the owner may give the name to another file.
+Step RoleSeeker::refuse_foreign() const {
+  return refused(fail(ESHM_ERROR_PERMISSION,
+                      about(settings_) + "it belongs to another user, who alone can renew it"));
 }
 
 Step RoleSeeker::succession_is_busy(const SegmentFile& segment) {

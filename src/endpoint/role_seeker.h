@@ -65,6 +65,7 @@ class RoleSeeker {
   // Looks for `threshold` at the holder of a role: does it beat?
   Pulse feel_pulse(const Holder& holder, uint64_t beats);
   Step refuse_taken(const char* role, const Holder& holder, Pulse pulse) const;
+  Step refuse_foreign() const;
   Step succession_is_busy(const SegmentFile& segment);
   bool same_shape(const layout::Plan& plan) const;
 

@@ -129,7 +129,9 @@ bool Service::take_signs() {
     bell.is_spent = true;
     must_sort_bells_ = true;
     for (Tended& one : tended_) {
-      if (one.bell == key) one.due_ns = 0;
+      if (one.bell != key) continue;
+      one.due_ns = 0;
+      one.endpoint->bell_rang();
     }
   }
   const bool name_changed = name_watch_.is_running() && !descriptors_.empty() &&

@@ -109,9 +109,10 @@ void Endpoint::look_at_peer(uint64_t now_ns) {
   sighting.incarnation = record.incarnation.load(memory_order_acquire);
   sighting.left = record.left.load(memory_order_relaxed);
   sighting.beats = attachment_->peer_beats().load(memory_order_relaxed);
-  sighting.holds_lock = watch_.needs_lock_probe(sighting)
+  sighting.holds_lock = must_probe_ || watch_.needs_lock_probe(sighting)
                             ? attachment_->segment().is_held(attachment_->peer_byte())
                             : watch_.is_there();
+  must_probe_ = false;
   const auto event = watch_.see(sighting);
   peer_state_.store(watch_.state(), memory_order_release);
   if (!event) return;
@@ -166,7 +167,10 @@ void Endpoint::follow_retry_policy(uint64_t now_ns, bool woken) {
         break;
     }
   }
-  if (gave_up_ && has_lost_master()) leave_seat();
+  if (gave_up_ && has_lost_master()) {
+    remove_name();  // the last one out
+    leave_seat();
+  }
   settle_verdicts();
 }
 
@@ -177,7 +181,13 @@ void Endpoint::give_up() {
 
 // Gives the role's lock back: somebody else may have the seat.
 void Endpoint::leave_seat() {
+  settle_verdicts();
+  // No call is inside the segment when the role falls to somebody else.
+  const std::lock_guard<os::WordLock> writing(write_lock_);
+  const std::lock_guard<os::WordLock> reading(read_lock_);
+  has_left_.store(true, memory_order_relaxed);
   left_seat_ = true;
+  beats_ = &idle_beats_;
   bell_identity_ = {};
   retry_.end();
   if (attachment_->own_record().incarnation.load(memory_order_relaxed) ==

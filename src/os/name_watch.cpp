@@ -40,6 +40,11 @@ bool NameWatch::is_our_watch() const {
   return ours != nullptr && std::strstr(ours + 1, "inotify wd:") == nullptr;
 }
 
+void NameWatch::stop() {
+  if (fd_.is_open() && !is_our_watch()) fd_.forget();
+  fd_.reset();
+}
+
 bool NameWatch::drain() {
   if (!is_our_watch()) {
     stop();

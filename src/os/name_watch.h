@@ -11,7 +11,7 @@ class NameWatch {
  public:
   // Returns 0 or the errno (EMFILE: no instance left).
   int start();
-  void stop() { fd_.reset(); }
+  void stop();
   bool is_running() const { return fd_.is_open(); }
   // Polls readable after a name was made, or moved in.
   int fd() const { return fd_.get(); }
