@@ -250,7 +250,14 @@ int Endpoint::read_now(const Target& target) {
 int Endpoint::read_locked(const Target& target, bool thorough) {
   Attachment& link = *attachment_;
   // The role is given back: a successor may be reading here, or the pages gone.
-  if (has_left_.load(memory_order_relaxed)) return read_verdict_.load(memory_order_relaxed);
+  // A slave that gave up is shown what is unread as long as nobody came after it.
+  if (has_left_.load(memory_order_relaxed)) {
+    const int verdict = read_verdict_.load(memory_order_relaxed);
+    if (verdict != ESHM_ERROR_MASTER_STALE ||
+        link.page().mark.superseded.load(memory_order_acquire) != 0) {
+      return verdict;
+    }
+  }
   const uint64_t before = link.reader.last_read();
   channel::Message message;
   switch (link.reader.read(target.buffer, target.bytes, message, thorough)) {

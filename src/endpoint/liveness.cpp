@@ -53,7 +53,11 @@ std::optional<ESHMEvent> PeerWatch::follow(const Sighting& sighting) {
   return ESHM_EVENT_STALE;
 }
 
-void PeerWatch::forget_segment() { incarnation_ = 0; }
+void PeerWatch::forget_segment() {
+  incarnation_ = 0;
+  // Until the new holder is met it is not there: it may have died meanwhile.
+  if (is_there()) state_ = ESHM_PEER_DEAD;
+}
 
 void RetryPolicy::begin(uint64_t now_ns) {
   if (running_) return;
