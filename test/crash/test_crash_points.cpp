@@ -48,9 +48,10 @@ void print(const char* what, const Tally& tally) {
               static_cast<unsigned long long>(tally.images));
 }
 
-// A write of `size` bytes cannot be done in fewer: its payload's words, its
+// A write of `size` bytes cannot be done in fewer: its payload by vector
+// registers, the widest stores that the library copies short messages by, its
 // sequence, the hint, the mark of the next slot; and the image before it.
-uint64_t fewest_images(size_t size) { return size / sizeof(uint64_t) + 4; }
+uint64_t fewest_images(size_t size) { return size / 16 + 4; }
 
 // ---- the channel alone ------------------------------------------------------
 
