@@ -86,6 +86,7 @@ class Survivors {
   std::string scene_;
   uint64_t looks_ = 0;
   uint64_t newest_ = 0;
+  uint64_t oldest_readable_ = 0;
   uint64_t successor_from_ = UINT64_MAX;
   uint64_t messages_read_ = 0;
   std::vector<std::string> faults_;
