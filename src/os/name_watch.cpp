@@ -4,16 +4,46 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 
 namespace eshm::os {
 
+namespace {
+
+// One idle instance of the process. Closing an inotify descriptor takes the
+// kernel 10 to 20 ms, which neither a heartbeat nor an attaching slave has;
+// taking a watch off it takes microseconds.
+std::atomic<Fd*> spare{nullptr};
+
+Fd take_spare() {
+  const std::unique_ptr<Fd> found(spare.exchange(nullptr, std::memory_order_acq_rel));
+  return found != nullptr && found->is_still_ours() ? std::move(*found) : Fd();
+}
+
+void keep_spare(Fd fd) {
+  auto mine = std::make_unique<Fd>(std::move(fd));
+  Fd* none = nullptr;
+  if (spare.compare_exchange_strong(none, mine.get(), std::memory_order_acq_rel)) mine.release();
+}
+
+void discard_events(const Fd& fd) {
+  alignas(inotify_event) char events[4096];
+  while (::read(fd.get(), events, sizeof events) > 0) {
+  }
+}
+
+}  // namespace
+
 int NameWatch::start() {
-  Fd fd;
-  const int failure = Fd::open([] { return inotify_init1(IN_CLOEXEC | IN_NONBLOCK); }, fd);
-  if (failure != 0) return failure;
+  Fd fd = take_spare();
+  if (!fd.is_open()) {
+    const int failure = Fd::open([] { return inotify_init1(IN_CLOEXEC | IN_NONBLOCK); }, fd);
+    if (failure != 0) return failure;
+  }
   watch_ = inotify_add_watch(fd.get(), "/dev/shm", IN_CREATE | IN_MOVED_TO);
   if (watch_ < 0) return errno;
   fd_ = std::move(fd);
@@ -41,8 +71,14 @@ bool NameWatch::is_our_watch() const {
 }
 
 void NameWatch::stop() {
-  if (fd_.is_open() && !is_our_watch()) fd_.forget();
-  fd_.reset();
+  if (!fd_.is_open()) return;
+  if (!is_our_watch()) {
+    fd_.forget();
+    return;
+  }
+  inotify_rm_watch(fd_.get(), watch_);
+  discard_events(fd_);
+  keep_spare(std::move(fd_));
 }
 
 bool NameWatch::drain() {
@@ -50,9 +86,7 @@ bool NameWatch::drain() {
     stop();
     return false;
   }
-  alignas(inotify_event) char events[4096];
-  while (::read(fd_.get(), events, sizeof events) > 0) {
-  }
+  discard_events(fd_);
   return true;
 }
 

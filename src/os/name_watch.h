@@ -9,6 +9,11 @@ namespace eshm::os {
 // uses it must do without when start() fails.
 class NameWatch {
  public:
+  NameWatch() = default;
+  ~NameWatch() { stop(); }
+  NameWatch(const NameWatch&) = delete;
+  NameWatch& operator=(const NameWatch&) = delete;
+
   // Returns 0 or the errno (EMFILE: no instance left).
   int start();
   void stop();
