@@ -198,9 +198,9 @@ TEST_P(PidNamespace, DeathOfAStrangerWithThePeersNumberMeansNothing) {
     GTEST_SKIP() << "no choice of a PID in this kernel, or not by us";
   }
   ASSERT_EQ(init.opened(), "open");
+  EventLog events;
   const Link slave = open_link(patient(ESHM_ROLE_SLAVE));
   ASSERT_TRUE(slave) << last_error();
-  EventLog events;
   events.listen_to(slave.get());
   ESHMStats stats = {};
   ASSERT_EQ(eshm_get_stats(slave.get(), &stats), ESHM_SUCCESS);

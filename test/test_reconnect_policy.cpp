@@ -282,8 +282,10 @@ TEST_P(ReconnectPolicy, LostMastersReturnIsNoticedThoughTheIntervalIsAnHour) {
 // A user has a limited number of inotify instances; the interval does alone.
 TEST_P(ReconnectPolicy, IntervalAloneFindsTheMasterWithoutInotify) {
   if (geteuid() != 0) GTEST_SKIP() << "needs another user, whose instances it takes all";
-  const auto become_another = [] {
-    CHILD_CHECK(setgid(65534) == 0 && setuid(65534) == 0);
+  // Nobody else is that user: tests that run beside this one have theirs.
+  const auto other = static_cast<uid_t>(1000000 + getpid());
+  const auto become_another = [other] {
+    CHILD_CHECK(setgid(other) == 0 && setuid(other) == 0);
     // Both are lost with the user: the end with the test, and /proc/self.
     prctl(PR_SET_DUMPABLE, 1);
     prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -53,8 +53,8 @@ uint64_t peer_heartbeat(ESHMHandle* link, ESHMRole peer) {
 
 TEST_P(StaleDetection, StopOfATenthOfTheThresholdIsNotTold) {
   for (ESHMRole here : kBothRoles) {
-    Pair pair = open_pair(here, 2000);
     EventLog events;
+    Pair pair = open_pair(here, 2000);
     events.listen_to(pair.here.get());
     for (uint64_t round = 0; round < count(1, 200); ++round) {
       pair.there.stop();
