@@ -45,9 +45,15 @@ int check(ESHMHandle* handle) {
                          "open one of your own");
 }
 
-int failed(ESHMHandle* handle, int code, size_t size, uint32_t timeout_ms) {
-  if (code == ESHM_ERROR_NO_DATA) return remember_static(code, "there is nothing unread");
+// Out of the way of the calls that succeed, whose frames stay small.
+[[gnu::noinline]] int failed(ESHMHandle* handle, int code, size_t size, uint32_t timeout_ms) {
   return remember(endpoint_of(handle)->explain(code, size, timeout_ms));
+}
+
+[[gnu::noinline]] int message_too_large(size_t buffer_size, uint64_t message_size) {
+  return remember(fail(ESHM_ERROR_BUFFER_TOO_SMALL,
+                       "the buffer has " + std::to_string(buffer_size) + " bytes, the message " +
+                           std::to_string(message_size)));
 }
 
 // Fields that the caller's (perhaps older) header does not have stay untouched.
@@ -59,17 +65,23 @@ void hand_out(const Struct& from, Struct* to) {
   to->struct_size = size;
 }
 
-int read(ESHMHandle* handle, void* buffer, size_t buffer_size, ESHMMessageInfo& info,
+inline int write(ESHMHandle* handle, const void* data, size_t size) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  if (data == nullptr && size != 0) return invalid("the data is NULL");
+  const int code = endpoint_of(handle)->write(data, size);
+  return code == ESHM_SUCCESS ? code : failed(handle, code, size, 0);
+}
+
+inline int read(ESHMHandle* handle, void* buffer, size_t buffer_size, ESHMMessageInfo& info,
          uint32_t timeout_ms) {
   const int unusable = check(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
   if (buffer == nullptr && buffer_size != 0) return invalid("the buffer is NULL");
   const int code = endpoint_of(handle)->read(buffer, buffer_size, info, timeout_ms);
   if (code == ESHM_SUCCESS) return code;
-  if (code == ESHM_ERROR_BUFFER_TOO_SMALL) {
-    return remember(fail(code, "the buffer has " + std::to_string(buffer_size) +
-                                   " bytes, the message " + std::to_string(info.size)));
-  }
+  if (code == ESHM_ERROR_NO_DATA) return remember_static(code, "there is nothing unread");
+  if (code == ESHM_ERROR_BUFFER_TOO_SMALL) return message_too_large(buffer_size, info.size);
   return failed(handle, code, 0, timeout_ms);
 }
 
@@ -141,15 +153,11 @@ ESHM_EXPORT int eshm_destroy(ESHMHandle* handle) {
 }
 
 ESHM_EXPORT int eshm_write(ESHMHandle* handle, const void* data, size_t size) {
-  return eshm_write_ex(handle, data, size, 0);
+  return write(handle, data, size);
 }
 
 ESHM_EXPORT int eshm_write_ex(ESHMHandle* handle, const void* data, size_t size, uint32_t) {
-  const int unusable = check(handle);
-  if (unusable != ESHM_SUCCESS) return unusable;
-  if (data == nullptr && size != 0) return invalid("the data is NULL");
-  const int code = endpoint_of(handle)->write(data, size);
-  return code == ESHM_SUCCESS ? code : failed(handle, code, size, 0);
+  return write(handle, data, size);
 }
 
 ESHM_EXPORT int eshm_read(ESHMHandle* handle, void* buffer, size_t buffer_size) {

@@ -8,34 +8,30 @@ namespace {
 
 constexpr size_t kTextBytes = 512;
 
-struct LastError {
-  int code;
-  const char* text;
-  char room[kTextBytes];
-};
-
-thread_local LastError last = {ESHM_SUCCESS, "", {}};
+// A polling caller passes here at every call that finds nothing: of the fast
+// kind of thread-local memory, of which a library that is loaded late gets little.
+__attribute__((tls_model("initial-exec"))) thread_local int last_code = ESHM_SUCCESS;
+__attribute__((tls_model("initial-exec"))) thread_local const char* last_text = "";
+thread_local char room[kTextBytes];
 
 }  // namespace
 
 int remember(const endpoint::Failure& failure) {
   const size_t length = std::min(failure.text.size(), kTextBytes - 1);
-  std::memcpy(last.room, failure.text.data(), length);
-  last.room[length] = 0;
-  last.code = failure.code;
-  last.text = last.room;
-  return failure.code;
+  std::memcpy(room, failure.text.data(), length);
+  room[length] = 0;
+  return remember_static(failure.code, room);
 }
 
 int remember_static(int code, const char* text) {
-  last.code = code;
-  last.text = text;
+  last_code = code;
+  last_text = text;
   return code;
 }
 
 const char* last_error(int* code) {
-  if (code != nullptr) *code = last.code;
-  return last.text;
+  if (code != nullptr) *code = last_code;
+  return last_text;
 }
 
 }  // namespace eshm::api

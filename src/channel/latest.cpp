@@ -13,202 +13,305 @@ using std::memory_order_seq_cst;
 
 namespace {
 
-constexpr uint64_t kBeingWritten = 1;
 constexpr int kLapsBeforePin = 4;
 // A pinned copy fails only when a whole ring was published between two
 // instructions of the reader. So often in a row is no healthy writer.
 constexpr int kPinAttempts = 10000;
 
-uint64_t sequence_of(uint64_t number) { return number << 1; }
-bool is_complete(uint64_t sequence) { return sequence != 0 && (sequence & kBeingWritten) == 0; }
-// Where message `number` goes, unless that slot is in use. A division: the
-// channels' ends step on from home to home instead.
-uint32_t home_of(uint64_t number, uint32_t slot_count) { return uint32_t(number % slot_count); }
-uint32_t next_index(uint32_t index, uint32_t slot_count) {
-  return index + 1 == slot_count ? 0 : index + 1;
-}
+// Slot::sequence: 2n, message n is complete; 2n + 1, message n will be here if
+// it comes next; 1, on loan for a message that has no number yet; 0, empty.
+constexpr uint64_t kUnnumbered = 1;
+uint64_t complete(uint64_t number) { return number << 1; }
+uint64_t prepared(uint64_t number) { return number << 1 | 1; }
+bool is_complete(uint64_t sequence) { return sequence != 0 && (sequence & 1) == 0; }
 
 uint64_t hint_of(uint64_t number, uint32_t slot) { return number << 8 | slot; }
 uint64_t number_in(uint64_t hint) { return hint >> 8; }
 uint32_t slot_in(uint64_t hint) { return uint32_t(hint & 0xff); }
 
-layout::PublishLine& publish_line(const ChannelView& view) {
-  return reinterpret_cast<layout::DataArea*>(view.data)->publish;
-}
+}  // namespace
 
-Slot& slot_at(const ChannelView& view, uint64_t index) {
-  return *reinterpret_cast<Slot*>(view.data + layout::kFirstSlotOffset +
-                                  index * view.geometry.slot_stride);
-}
+SlotRing::SlotRing(const ChannelView& view)
+    : slots(view.data + layout::kFirstSlotOffset),
+      stride(view.geometry.slot_stride),
+      count(view.geometry.slot_count),
+      payload_offset(view.geometry.payload_offset),
+      largest(view.geometry.max_message_bytes),
+      hint(&reinterpret_cast<layout::DataArea*>(view.data)->publish.published),
+      pins(view.pins->slot),
+      pin_count(view.geometry.pin_count),
+      is_stamped(view.geometry.payload_offset > sizeof(Slot)) {}
 
-std::byte* payload_of(const ChannelView& view, const Slot& slot) {
-  return reinterpret_cast<std::byte*>(const_cast<Slot*>(&slot)) + view.geometry.payload_offset;
-}
+// ---- writer -----------------------------------------------------------------
 
-bool carries_timestamp(const ChannelView& view) {
-  return view.geometry.payload_offset > sizeof(Slot);
+namespace {
+
+bool is_pinned(const std::atomic<uint32_t>* pins, uint32_t pin_count, uint32_t index) {
+  for (uint32_t pin = 0; pin < pin_count; ++pin) {
+    if (pins[pin].load(memory_order_relaxed) == index + 1) return true;  // W2
+  }
+  return false;
 }
 
 }  // namespace
 
-// ---- writer -----------------------------------------------------------------
+inline bool LatestWriter::is_in_use(uint32_t index) const {
+  return index == newest_slot_ || index == next_slot_[0] || index == next_slot_[1] ||
+         is_loaned_[index];
+}
 
-Slot& LatestWriter::slot(uint32_t index) const { return slot_at(view_, index); }
+// Marks a slot, long before a message is stored there. False: somebody has
+// pinned it, and it stays as it was. (Looked at first, so that a copy under a
+// pin fails only when the pin comes between the two looks.)
+inline bool LatestWriter::mark(uint32_t index, uint64_t sequence) {
+  std::atomic<uint64_t>& word = ring_.slot(index).sequence;
+  const uint64_t before = word.load(memory_order_relaxed);
+  // Loaded ahead of the fence, which makes all loads behind it wait.
+  const std::atomic<uint32_t>* const pins = ring_.pins;
+  const uint32_t pin_count = ring_.pin_count;
+  if (is_pinned(pins, pin_count, index)) return false;
+  word.store(sequence, memory_order_relaxed);  // W1
+  // F1. Pairs with F2: whoever copied a byte that is stored after this sees
+  // the mark. Pairs with F3: either the pin is seen below, or its owner sees
+  // the mark. And orders the publication before the look for announcements.
+  std::atomic_thread_fence(memory_order_seq_cst);
+  if (!is_pinned(pins, pin_count, index)) return true;
+  word.store(before, memory_order_release);
+  return false;
+}
+
+// Takes the first free slot from `first` on. There always is one: slots =
+// newest + the next two + one for each pin and loan.
+inline uint32_t LatestWriter::take_slot(uint32_t first, uint64_t sequence) {
+  if (!is_in_use(first) && mark(first, sequence)) return first;
+  return take_another_slot(first, sequence);
+}
+
+uint32_t LatestWriter::take_another_slot(uint32_t index, uint64_t sequence) {
+  // Pins are only a peer's claim: after two rounds a lying one is overruled.
+  for (uint32_t tried = 0; tried < 2 * ring_.count; ++tried) {
+    index = ring_.next(index);
+    if (!is_in_use(index) && mark(index, sequence)) return index;
+  }
+  while (is_in_use(index)) index = ring_.next(index);
+  ring_.slot(index).sequence.store(sequence, memory_order_relaxed);
+  std::atomic_thread_fence(memory_order_seq_cst);
+  return index;
+}
 
 void LatestWriter::adopt(const ChannelView& view, uint32_t generation) {
-  view_ = view;
+  *this = {};
+  ring_ = SlotRing(view);
   generation_ = generation;
-  newest_number_ = 0;
-  newest_slot_ = 0;
-  for (uint32_t index = 0; index < view_.geometry.slot_count; ++index) {
-    const uint64_t sequence = slot(index).sequence.load(memory_order_relaxed);
+  max_loans_ = view.geometry.max_loans;
+  for (uint32_t index = 0; index < ring_.count; ++index) {
+    std::atomic<uint64_t>& word = ring_.slot(index).sequence;
+    const uint64_t sequence = word.load(memory_order_relaxed);
     if (!is_complete(sequence)) {
       // Unfinished. Never an even guess: a reader would take it for a message.
-      if (sequence != 0) slot(index).sequence.store(0, memory_order_relaxed);
+      if (sequence != 0) word.store(0, memory_order_relaxed);
     } else if (sequence >> 1 > newest_number_) {
       newest_number_ = sequence >> 1;
       newest_slot_ = index;
     }
   }
-  next_home_ = home_of(newest_number_ + 1, view_.geometry.slot_count);
+  adopted_number_ = newest_number_;
   // W5 -> R2. The dead writer's hint may lag behind its last publication.
-  publish_line(view_).published.store(hint_of(newest_number_, newest_slot_), memory_order_release);
-  prepare_next();
+  const uint32_t hinted_slot = newest_number_ == 0 ? 0 : newest_slot_;
+  ring_.hint->store(hint_of(newest_number_, hinted_slot), memory_order_release);
+  const uint32_t next_home = ring_.home_of(newest_number_ + 1);
+  after_home_ = ring_.next(next_home);
+  next_slot_[0] = take_slot(next_home, prepared(newest_number_ + 1));
+  next_slot_[1] = take_slot(after_home_, prepared(newest_number_ + 2));
 }
 
-bool LatestWriter::is_pinned(uint32_t index) const {
-  for (uint32_t pin = 0; pin < view_.geometry.pin_count; ++pin) {
-    if (view_.pins->slot[pin].load(memory_order_relaxed) == index + 1) return true;
+// Makes what stands in the slot the next message.
+inline void LatestWriter::publish_slot(uint32_t index, size_t size, uint64_t timestamp_ns) {
+  Slot& target = ring_.slot(index);
+  target.size.store(uint32_t(size), memory_order_relaxed);
+  target.generation.store(generation_, memory_order_relaxed);
+  if (ring_.is_stamped) {
+    reinterpret_cast<StampedSlot&>(target).timestamp_ns.store(timestamp_ns, memory_order_relaxed);
   }
-  return false;
-}
-
-// Chooses the slot of the next message and marks it, ahead of the message: the
-// reader then sees a short message arrive with a single transfer of its line.
-// There is always one: slots = newest + this one + one for each pin and loan.
-void LatestWriter::prepare_next() {
-  const uint32_t slot_count = view_.geometry.slot_count;
-  uint32_t index = next_home_;
-  for (uint32_t tried = 0;; ++tried, index = next_index(index, slot_count)) {
-    const bool is_newest = newest_number_ != 0 && index == newest_slot_;
-    // Pins are only a peer's claim: after two rounds a lying one is overruled.
-    const bool must_take = tried >= 2 * slot_count;
-    if (is_newest || (is_pinned(index) && !must_take)) continue;
-    const uint64_t before = slot(index).sequence.load(memory_order_relaxed);
-    slot(index).sequence.store(before | kBeingWritten, memory_order_relaxed);  // W1
-    // F1. Pairs with F2: whoever copied a byte that is stored after this sees
-    // the mark. Pairs with F3: either the pin is seen below, or its owner sees
-    // the mark. And orders the publication before the look for announcements.
-    std::atomic_thread_fence(memory_order_seq_cst);
-    if (!is_pinned(index) || must_take) {
-      next_slot_ = index;
-      return;
-    }
-    slot(index).sequence.store(before, memory_order_release);
-  }
+  const uint64_t number = ++newest_number_;
+  newest_slot_ = index;
+  // W4 -> R1. The publication: whoever sees this number sees the message.
+  target.sequence.store(complete(number), memory_order_release);
+  // W5 -> R2.
+  ring_.hint->store(hint_of(number, index), memory_order_release);
+  next_slot_[0] = next_slot_[1];
+  next_slot_[1] = kNone;
+  after_home_ = ring_.next(after_home_);
+  next_slot_[1] = take_slot(after_home_, prepared(number + 2));
 }
 
 void LatestWriter::write(const void* data, size_t size, uint64_t timestamp_ns) {
-  Slot& target = slot(next_slot_);
-  copy_to_shared(payload_of(view_, target), data, size);  // W3
-  target.size.store(uint32_t(size), memory_order_relaxed);
-  target.generation.store(generation_, memory_order_relaxed);
-  if (carries_timestamp(view_)) {
-    reinterpret_cast<StampedSlot&>(target).timestamp_ns.store(timestamp_ns, memory_order_relaxed);
+  if (loans_out_ != 0 && is_loaned_[next_slot_[0]]) {
+    retract(next_slot_[0]);
+    next_slot_[0] = take_slot(ring_.home_of(newest_number_ + 1), prepared(newest_number_ + 1));
   }
-  ++newest_number_;
-  next_home_ = next_index(next_home_, view_.geometry.slot_count);
-  newest_slot_ = next_slot_;
-  // W4 -> R1. The publication: whoever sees this number sees the message.
-  target.sequence.store(sequence_of(newest_number_), memory_order_release);
-  // W5 -> R2.
-  publish_line(view_).published.store(hint_of(newest_number_, newest_slot_), memory_order_release);
-  prepare_next();
+  copy_to_shared(ring_.payload(next_slot_[0]), data, size);  // W3
+  publish_slot(next_slot_[0], size, timestamp_ns);
+}
+
+// The next message will not be in that slot after all. While its home promises
+// it, a reader looks nowhere else; so this comes before the publication.
+void LatestWriter::retract(uint32_t index) {
+  ring_.slot(index).sequence.store(is_loaned_[index] ? kUnnumbered : 0, memory_order_relaxed);
+}
+
+std::byte* LatestWriter::loan() {
+  if (loans_out_ == max_loans_) return nullptr;
+  uint32_t index = next_slot_[0];
+  if (is_loaned_[index]) index = take_slot(after_home_, kUnnumbered);
+  is_loaned_[index] = true;
+  ++loans_out_;
+  return ring_.payload(index);
+}
+
+// The slot of that payload, or kNone where it is not out on loan.
+uint32_t LatestWriter::loaned_slot(const void* payload) const {
+  if (loans_out_ == 0) return kNone;
+  const auto at = reinterpret_cast<uintptr_t>(payload);
+  const auto first = reinterpret_cast<uintptr_t>(ring_.payload(0));
+  const uint64_t index = (at - first) / ring_.stride;
+  const bool is_one = at >= first && index < ring_.count && (at - first) % ring_.stride == 0 &&
+                      is_loaned_[index];
+  return is_one ? uint32_t(index) : kNone;
+}
+
+bool LatestWriter::publish(const void* payload, size_t size, uint64_t timestamp_ns) {
+  const uint32_t index = loaned_slot(payload);
+  if (index == kNone) return false;
+  is_loaned_[index] = false;
+  --loans_out_;
+  if (index != next_slot_[0]) retract(next_slot_[0]);
+  publish_slot(index, size, timestamp_ns);
+  return true;
+}
+
+bool LatestWriter::discard(const void* payload) {
+  const uint32_t index = loaned_slot(payload);
+  if (index == kNone) return false;
+  is_loaned_[index] = false;
+  --loans_out_;
+  if (index != next_slot_[0]) retract(index);
+  return true;
 }
 
 const std::byte* LatestWriter::newest(size_t& size) const {
   if (newest_number_ == 0) return nullptr;
-  const Slot& source = slot(newest_slot_);
-  size = source.size.load(memory_order_relaxed);
-  return size > view_.geometry.max_message_bytes ? nullptr : payload_of(view_, source);
+  size = ring_.slot(newest_slot_).size.load(memory_order_relaxed);
+  return size > ring_.largest ? nullptr : ring_.payload(newest_slot_);
 }
 
 // ---- reader -----------------------------------------------------------------
 
-const Slot& LatestReader::slot(uint64_t index) const { return slot_at(view_, index); }
-
 void LatestReader::attach(const ChannelView& view) {
-  view_ = view;
-  last_read_ = 0;
-  for (auto& pin : view_.pins->slot) pin.store(0, memory_order_release);
+  *this = {};
+  ring_ = SlotRing(view);
+  superseded_ = view.superseded;
+  for (auto& pin : view.pins->slot) pin.store(0, memory_order_release);
   // One less than the newest: it is unread, what came before it is not missed.
-  const uint64_t newest = number_in(publish_line(view_).published.load(memory_order_acquire));
+  const uint64_t newest = number_in(ring_.hint->load(memory_order_acquire));
   last_read_ = newest == 0 ? 0 : newest - 1;
-  next_home_ = home_of(last_read_ + 1, view_.geometry.slot_count);
+  next_home_ = ring_.home_of(last_read_ + 1);
+  after_home_ = ring_.next(next_home_);
 }
 
 void LatestReader::remember(uint64_t number) {
-  const uint32_t slot_count = view_.geometry.slot_count;
-  next_home_ = number == last_read_ + 1 ? next_index(next_home_, slot_count)
-                                        : home_of(number + 1, slot_count);
+  next_home_ = number == last_read_ + 1 ? after_home_ : ring_.home_of(number + 1);
+  after_home_ = ring_.next(next_home_);
   last_read_ = number;
 }
 
-bool LatestReader::find(Candidate& candidate, bool thorough, bool& corrupt) const {
-  const uint64_t hint = publish_line(view_).published.load(memory_order_acquire);  // R2
-  candidate = {number_in(hint), slot_in(hint)};
-  // A message found at its home is one ahead of the hint at the most.
-  corrupt = candidate.number + 1 < last_read_ || candidate.slot >= view_.geometry.slot_count;
-  if (corrupt) return false;
-  if (candidate.number > last_read_) return true;
-  // Nothing by the hint. The next message, if it came since, is at its home:
-  // this is the one line that a polling reader and the writer hand over.
+// The next message is looked for where it must appear, in the very line that
+// carries it. Two lines tell that it is there and the newest: its home, and the
+// home of the one behind it, which was marked before and so is at hand.
+inline bool LatestReader::find(Candidate& candidate, bool thorough, bool& corrupt) const {
   const uint64_t next = last_read_ + 1;
-  if (slot(next_home_).sequence.load(memory_order_acquire) == sequence_of(next)) {
+  const Slot& home = ring_.slot(next_home_);
+  const Slot& after = ring_.slot(after_home_);
+  const uint64_t sequence = home.sequence.load(memory_order_acquire);  // R1 -> W4
+  if (sequence == prepared(next)) {
+    // The writer takes that mark away before it publishes elsewhere: nothing
+    // is new. While one waits, fetch the lines that the message needs besides.
+    __builtin_prefetch(&after);
+    __builtin_prefetch(reinterpret_cast<const std::byte*>(&home) + layout::kLineBytes);
+    return false;
+  }
+  const bool is_home = sequence == complete(next);
+  if (is_home && after.sequence.load(memory_order_acquire) == prepared(next + 1)) {
     candidate = {next, next_home_};
     return true;
   }
-  if (!thorough) return false;
-  for (uint32_t index = 0; index < view_.geometry.slot_count; ++index) {
-    const uint64_t sequence = slot(index).sequence.load(memory_order_acquire);
-    if (is_complete(sequence) && sequence >> 1 > candidate.number) {
-      candidate = {sequence >> 1, index};
+  // Lapped, or several came, or the message went elsewhere.
+  if (find_by_hint(candidate, thorough, corrupt)) return true;
+  if (corrupt || !is_home) return false;
+  candidate = {next, next_home_};  // the hint follows the publication
+  return true;
+}
+
+bool LatestReader::find_by_hint(Candidate& candidate, bool thorough, bool& corrupt) const {
+  const uint64_t hint = ring_.hint->load(memory_order_acquire);  // R2 -> W5
+  candidate = {number_in(hint), slot_in(hint)};
+  // A message found at its home is one ahead of the hint at the most.
+  corrupt = candidate.number + 1 < last_read_ || candidate.slot >= ring_.count;
+  if (corrupt) return false;
+  if (thorough) {
+    for (uint32_t index = 0; index < ring_.count; ++index) {
+      const uint64_t sequence = ring_.slot(index).sequence.load(memory_order_acquire);
+      if (is_complete(sequence) && sequence >> 1 > candidate.number) {
+        candidate = {sequence >> 1, index};
+      }
     }
   }
   return candidate.number > last_read_;
 }
 
-LatestReader::Copy LatestReader::copy_out(const Candidate& candidate, void* buffer,
-                                          size_t buffer_bytes, Message& message) const {
-  const Slot& source = slot(candidate.slot);
-  const uint64_t wanted = sequence_of(candidate.number);
-  if (source.sequence.load(memory_order_acquire) != wanted) return Copy::kLapped;  // R1 -> W4
-  const uint32_t size = source.size.load(memory_order_relaxed);
+// False where the slot holds another message by now.
+inline bool LatestReader::take_header(const Candidate& candidate, Message& message) const {
+  const Slot& source = ring_.slot(candidate.slot);
+  if (source.sequence.load(memory_order_acquire) != complete(candidate.number)) return false;  // R1
   message.number = candidate.number;
-  message.size = size;
+  message.size = source.size.load(memory_order_relaxed);
   message.generation = source.generation.load(memory_order_relaxed);
   message.timestamp_ns =
-      carries_timestamp(view_)
+      ring_.is_stamped
           ? reinterpret_cast<const StampedSlot&>(source).timestamp_ns.load(memory_order_relaxed)
           : 0;
-  const bool fits = size <= buffer_bytes && size <= view_.geometry.max_message_bytes;
-  if (fits) copy_from_shared(buffer, payload_of(view_, source), size);  // R3
-  std::atomic_thread_fence(memory_order_acquire);                       // F2 -> F1
-  if (source.sequence.load(memory_order_relaxed) != wanted) return Copy::kLapped;  // R4
-  if (fits) return Copy::kDone;
-  return size > view_.geometry.max_message_bytes ? Copy::kCorrupt : Copy::kTooSmall;
+  return true;
 }
 
-LatestReader::Copy LatestReader::copy_pinned(const Candidate& candidate, void* buffer,
-                                             size_t buffer_bytes, Message& message) const {
-  std::atomic<uint32_t>& pin = view_.pins->slot[0];
-  pin.store(candidate.slot + 1, memory_order_relaxed);  // P1
-  // F3, pairs with F1: the copy's first look at the sequence sees the writer's
-  // mark, or the writer sees the pin and leaves the slot alone.
+// All that was loaded from the slot before this belongs to that message.
+inline bool LatestReader::is_still(const Candidate& candidate) const {
+  std::atomic_thread_fence(memory_order_acquire);  // F2 -> F1
+  return ring_.slot(candidate.slot).sequence.load(memory_order_relaxed) ==
+         complete(candidate.number);  // R4
+}
+
+inline LatestReader::Copy LatestReader::copy_out(const Candidate& candidate, void* buffer,
+                                                 size_t buffer_bytes, Message& message) const {
+  if (!take_header(candidate, message)) return Copy::kLapped;
+  const bool fits = message.size <= buffer_bytes && message.size <= ring_.largest;
+  if (fits) copy_from_shared(buffer, ring_.payload(candidate.slot), message.size);  // R3
+  if (!is_still(candidate)) return Copy::kLapped;
+  if (fits) return Copy::kDone;
+  return message.size > ring_.largest ? Copy::kCorrupt : Copy::kTooSmall;
+}
+
+// The writer does not take a pinned slot, if what follows finds it unmarked.
+void LatestReader::set_pin(uint32_t index, uint32_t slot) const {
+  ring_.pins[index].store(slot + 1, memory_order_relaxed);  // P1
+  // F3, pairs with F1: the next look at the sequence sees the writer's mark,
+  // or the writer sees the pin and leaves the slot alone.
   std::atomic_thread_fence(memory_order_seq_cst);
-  const Copy result = copy_out(candidate, buffer, buffer_bytes, message);
-  pin.store(0, memory_order_release);
-  return result;
+}
+
+// R5 -> MK1, after the copy: a message of a writer that was replaced before it
+// published is dropped. The other order would accept one.
+inline bool LatestReader::is_superseded() const {
+  return superseded_->load(memory_order_acquire) != 0;
 }
 
 ReadResult LatestReader::read(void* buffer, size_t buffer_bytes, Message& message, bool thorough) {
@@ -218,19 +321,54 @@ ReadResult LatestReader::read(void* buffer, size_t buffer_bytes, Message& messag
     if (!find(candidate, thorough, corrupt)) {
       return corrupt ? ReadResult::kCorrupt : ReadResult::kNothing;
     }
-    const Copy copy = attempt < kLapsBeforePin
-                          ? copy_out(candidate, buffer, buffer_bytes, message)
-                          : copy_pinned(candidate, buffer, buffer_bytes, message);
+    const bool pins = attempt >= kLapsBeforePin;
+    if (pins) set_pin(0, candidate.slot);
+    const Copy copy = copy_out(candidate, buffer, buffer_bytes, message);
+    if (pins) ring_.pins[0].store(0, memory_order_release);
     if (copy == Copy::kLapped) continue;
-    // R5 -> MK1, after the copy: a message of a writer that was replaced
-    // before it published is dropped here. The other order would accept one.
-    if (view_.superseded->load(memory_order_acquire) != 0) return ReadResult::kSuperseded;
+    if (is_superseded()) return ReadResult::kSuperseded;
     if (copy == Copy::kCorrupt) return ReadResult::kCorrupt;
     if (copy == Copy::kTooSmall) return ReadResult::kTooSmall;
     remember(candidate.number);
     return ReadResult::kMessage;
   }
   return ReadResult::kCorrupt;
+}
+
+ReadResult LatestReader::borrow(Borrowed& borrowed, bool thorough) {
+  uint32_t free = 1;
+  while (free < ring_.pin_count && is_borrowed_[free]) ++free;
+  if (free == ring_.pin_count) return ReadResult::kTooMany;
+  for (int attempt = 0; attempt < kPinAttempts; ++attempt) {
+    Candidate candidate;
+    bool corrupt = false;
+    if (!find(candidate, thorough, corrupt)) {
+      return corrupt ? ReadResult::kCorrupt : ReadResult::kNothing;
+    }
+    set_pin(free, candidate.slot);
+    const bool is_it = take_header(candidate, borrowed.message) && is_still(candidate);
+    const bool counts = is_it && !is_superseded();
+    if (counts && borrowed.message.size <= ring_.largest) {
+      is_borrowed_[free] = true;
+      ++borrows_out_;
+      borrowed.data = ring_.payload(candidate.slot);
+      borrowed.token = free;
+      remember(candidate.number);
+      return ReadResult::kMessage;
+    }
+    ring_.pins[free].store(0, memory_order_release);
+    if (is_it) return counts ? ReadResult::kCorrupt : ReadResult::kSuperseded;
+  }
+  return ReadResult::kCorrupt;
+}
+
+bool LatestReader::release(uint32_t token) {
+  if (token >= ring_.pin_count || !is_borrowed_[token]) return false;
+  is_borrowed_[token] = false;
+  --borrows_out_;
+  // Release: what was read under the pin was read before it is seen gone (W2, F1).
+  ring_.pins[token].store(0, memory_order_release);
+  return true;
 }
 
 }  // namespace eshm::channel

@@ -9,23 +9,34 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "channel/message.h"
 #include "layout/segment.h"
 
 namespace eshm::channel {
 
-// Where a channel's shared bytes are mapped, with the geometry's private copy.
-struct ChannelView {
-  layout::ChannelGeometry geometry;
-  std::byte* data;                       // the data area
-  layout::PinLines* pins;                // in the control page
-  const std::atomic<uint32_t>* superseded;  // MarkLine::superseded
-};
+// The slots of a channel in memory, with what is asked of them all the time.
+struct SlotRing {
+  SlotRing() = default;
+  explicit SlotRing(const ChannelView& view);
 
-struct Message {
-  uint64_t number = 0;
-  uint64_t size = 0;
-  uint64_t timestamp_ns = 0;
-  uint32_t generation = 0;
+  layout::Slot& slot(uint32_t index) const {
+    return *reinterpret_cast<layout::Slot*>(slots + index * stride);
+  }
+  std::byte* payload(uint32_t index) const { return slots + index * stride + payload_offset; }
+  uint32_t next(uint32_t index) const { return index + 1 == count ? 0 : index + 1; }
+  // Where message `number` goes, unless that slot is in use. A division: the
+  // channel's ends step on from home to home instead.
+  uint32_t home_of(uint64_t number) const { return uint32_t(number % count); }
+
+  std::byte* slots = nullptr;
+  uint64_t stride = 0;
+  uint32_t count = 0;
+  uint32_t payload_offset = 0;
+  uint64_t largest = 0;  // message, bytes
+  std::atomic<uint64_t>* hint = nullptr;
+  std::atomic<uint32_t>* pins = nullptr;
+  uint32_t pin_count = 0;
+  bool is_stamped = false;
 };
 
 class LatestWriter {
@@ -39,29 +50,43 @@ class LatestWriter {
   // Ends with a full fence: the caller may look for announcements right after.
   void write(const void* data, size_t size, uint64_t timestamp_ns);
 
+  // A slot to be filled in place, or null when max_loans are out.
+  std::byte* loan();
+  // False where `payload` is not out on loan. A publication ends with a full
+  // fence, as write does.
+  bool publish(const void* payload, size_t size, uint64_t timestamp_ns);
+  bool discard(const void* payload);
+  uint32_t loans_out() const { return loans_out_; }
+
+  // How many messages this writer has published.
+  uint64_t written() const { return newest_number_ - adopted_number_; }
+
   // The newest message, in place; null where there is none. Only this process
   // writes there.
   const std::byte* newest(size_t& size) const;
 
  private:
-  layout::Slot& slot(uint32_t index) const;
-  bool is_pinned(uint32_t index) const;
-  void prepare_next();
+  static constexpr uint32_t kNone = UINT32_MAX;
 
-  ChannelView view_ = {};
+  bool is_in_use(uint32_t index) const;
+  bool mark(uint32_t index, uint64_t sequence);
+  uint32_t take_slot(uint32_t first, uint64_t sequence);
+  uint32_t take_another_slot(uint32_t index, uint64_t sequence);
+  void publish_slot(uint32_t index, size_t size, uint64_t timestamp_ns);
+  void retract(uint32_t index);
+  uint32_t loaned_slot(const void* payload) const;
+
+  SlotRing ring_;
   uint64_t newest_number_ = 0;
-  uint32_t newest_slot_ = 0;
-  uint32_t next_slot_ = 0;  // marked as being written, and pinned by nobody
-  uint32_t next_home_ = 0;  // of the next message: its number modulo slot_count
+  uint64_t adopted_number_ = 0;  // of the newest message that another one left
+  uint32_t newest_slot_ = kNone;
+  // Slots of the next two messages: marked with their numbers, pinned by nobody.
+  uint32_t next_slot_[2] = {kNone, kNone};
+  uint32_t after_home_ = 0;  // of the message after the next: its number modulo the slots
   uint32_t generation_ = 0;
-};
-
-enum class ReadResult {
-  kMessage,
-  kNothing,     // no message that was not yet read
-  kTooSmall,    // there is one, larger than the buffer; it stays unread
-  kSuperseded,  // the segment's mark is set: nothing in it counts any more
-  kCorrupt,     // a value that no healthy writer leaves
+  uint32_t loans_out_ = 0;
+  uint32_t max_loans_ = 0;
+  bool is_loaned_[layout::kMaxSlots] = {};
 };
 
 class LatestReader {
@@ -75,6 +100,13 @@ class LatestReader {
   // price of a look at every slot.
   ReadResult read(void* buffer, size_t buffer_bytes, Message& message, bool thorough);
 
+  // The same message in place: nothing overwrites it before it is released.
+  // kTooMany when max_borrows are out.
+  ReadResult borrow(Borrowed& borrowed, bool thorough);
+  // False where that one is not out.
+  bool release(uint32_t token);
+  uint32_t borrows_out() const { return borrows_out_; }
+
   uint64_t last_read() const { return last_read_; }
 
  private:
@@ -84,18 +116,23 @@ class LatestReader {
   };
   enum class Copy { kDone, kLapped, kTooSmall, kCorrupt };
 
-  const layout::Slot& slot(uint64_t index) const;
   bool find(Candidate& candidate, bool thorough, bool& corrupt) const;
+  bool find_by_hint(Candidate& candidate, bool thorough, bool& corrupt) const;
+  bool take_header(const Candidate& candidate, Message& message) const;
+  bool is_still(const Candidate& candidate) const;
+  void set_pin(uint32_t index, uint32_t slot) const;
   Copy copy_out(const Candidate& candidate, void* buffer, size_t buffer_bytes,
                 Message& message) const;
-  Copy copy_pinned(const Candidate& candidate, void* buffer, size_t buffer_bytes,
-                   Message& message) const;
-
-  ChannelView view_ = {};
+  bool is_superseded() const;
   void remember(uint64_t number);
 
+  SlotRing ring_;
+  const std::atomic<uint32_t>* superseded_ = nullptr;
   uint64_t last_read_ = 0;
-  uint32_t next_home_ = 0;  // of message last_read_ + 1
+  uint32_t next_home_ = 0;   // of message last_read_ + 1
+  uint32_t after_home_ = 0;  // of the one behind it
+  uint32_t borrows_out_ = 0;
+  bool is_borrowed_[layout::kMaxPins] = {};  // by pin; pin 0 is for copying
 };
 
 }  // namespace eshm::channel

@@ -118,11 +118,22 @@ channel::ChannelView Attachment::view(Direction direction) const {
           &page().mark.superseded};
 }
 
+void Attachment::look_up_path() {
+  path_.own_incarnation = &own_record().incarnation;
+  path_.superseded = &page().mark.superseded;
+  path_.incoming_wake = &page().data_wake[incoming()].line;
+  path_.outgoing_wake = &page().data_wake[outgoing()].line;
+  path_.read_count = &page().reader[incoming()].line.messages;
+  path_.largest_outgoing = geometry(outgoing()).max_message_bytes;
+  path_.stamps_outgoing = (geometry(outgoing()).flags & ESHM_FLAG_TIMESTAMPS) != 0;
+}
+
 void Attachment::assume_role(const Settings& settings, uint64_t incarnation) {
   incarnation_ = incarnation;
+  look_up_path();
   claim_record(own_record());
   // The dead holder's announcements would cost the peer a wake each.
-  incoming_wake().announced.store(0, memory_order_relaxed);
+  path_.incoming_wake->announced.store(0, memory_order_relaxed);
   page().room_wake[outgoing()].line.announced.store(0, memory_order_relaxed);
   writer.adopt(view(outgoing()), own_record().generation.load(memory_order_relaxed) + 1);
   reader.attach(view(incoming()));

@@ -12,6 +12,17 @@
 
 namespace eshm::endpoint {
 
+// What every message needs of a segment, looked up once.
+struct DataPath {
+  const std::atomic<uint64_t>* own_incarnation = nullptr;  // another one: there is a successor
+  const std::atomic<uint32_t>* superseded = nullptr;
+  layout::WakeLine* incoming_wake = nullptr;
+  layout::WakeLine* outgoing_wake = nullptr;
+  std::atomic<uint64_t>* read_count = nullptr;
+  uint64_t largest_outgoing = 0;  // message, bytes
+  bool stamps_outgoing = false;
+};
+
 // One direction's data area, in whichever backend. Mapped read-only on the
 // side that reads.
 class DataMapping {
@@ -75,8 +86,7 @@ class Attachment {
   std::atomic<uint64_t>& peer_beats() const {
     return page().beat[role_ == ESHM_ROLE_MASTER ? 1 : 0].line.beats;
   }
-  layout::WakeLine& incoming_wake() const { return page().data_wake[incoming()].line; }
-  layout::WakeLine& outgoing_wake() const { return page().data_wake[outgoing()].line; }
+  const DataPath& path() const { return path_; }
   uint64_t published(layout::Direction direction) const;
 
   // Master: the segment that this one replaced, as long as its slave may come over.
@@ -87,11 +97,13 @@ class Attachment {
 
  private:
   channel::ChannelView view(layout::Direction direction) const;
+  void look_up_path();
 
   ESHMRole role_;
   std::shared_ptr<SegmentFile> segment_;
   DataMapping data_[2];
   uint64_t incarnation_ = 0;
+  DataPath path_;
 };
 
 // The successor segment and whoever waits here are told: this one is over.

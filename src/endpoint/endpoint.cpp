@@ -9,6 +9,7 @@
 #include <string>
 
 #include "endpoint/service.h"
+#include "os/cpu.h"
 
 namespace eshm::endpoint {
 
@@ -31,14 +32,6 @@ constexpr int kLooksPerClock = 16;
 constexpr uint64_t kLookAgainNs = 30'000 * os::kNsPerMs;
 constexpr uint64_t kRoomPatienceNs = 1'000 * os::kNsPerMs;
 constexpr uint64_t kUnlinkPatienceNs = 1'000 * os::kNsPerMs;
-
-void relax() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield" ::: "memory");
-#endif
-}
 
 // So that racers do not stay in step.
 void pause_a_little() {
@@ -201,60 +194,74 @@ Failure Endpoint::remove_name() {
 
 // ---- writing -------------------------------------------------------------------
 
-int Endpoint::write(const void* data, size_t size) {
-  if (!settings_.use_threads) tend_without_thread();
-  const std::lock_guard<os::WordLock> lock(write_lock_);
-  Attachment& link = *attachment_;
-  if (size > link.geometry(link.outgoing()).max_message_bytes) return ESHM_ERROR_BUFFER_TOO_SMALL;
+// What keeps this end from writing now; SUCCESS: nothing.
+inline int Endpoint::refuse_to_write(const Attachment& link) const {
   const int verdict = write_verdict_.load(memory_order_relaxed);
   if (verdict != ESHM_SUCCESS) return verdict;
-  const std::atomic<uint32_t>& superseded = link.page().mark.superseded;
-  if (link.own_record().incarnation.load(memory_order_relaxed) != link.incarnation()) {
+  if (link.path().own_incarnation->load(memory_order_relaxed) != link.incarnation()) {
     return ESHM_ERROR_SUPERSEDED;
   }
   // A slave's newest message moves with it; one that it has not begun does not.
-  if (role_ == ESHM_ROLE_SLAVE && superseded.load(memory_order_relaxed) != 0) {
-    return ESHM_ERROR_TIMEOUT;
-  }
-  const bool is_stamped = (link.geometry(link.outgoing()).flags & ESHM_FLAG_TIMESTAMPS) != 0;
-  link.writer.write(data, size, is_stamped ? os::monotonic_ns() : 0);
-  messages_written_.store(messages_written_.load(memory_order_relaxed) + 1, memory_order_relaxed);
-  if (channel::is_announced(link.outgoing_wake())) {
-    channel::ring_announced(link.outgoing_wake());
+  const bool is_over = link.path().superseded->load(memory_order_relaxed) != 0;
+  return is_over && role_ == ESHM_ROLE_SLAVE ? ESHM_ERROR_TIMEOUT : ESHM_SUCCESS;
+}
+
+// Behind a publication and its full fence.
+inline int Endpoint::finish_write(layout::WakeLine& wake,
+                                  const std::atomic<uint32_t>& superseded) {
+  if (channel::is_announced(wake)) {
+    channel::ring_announced(wake);
     wakes_.store(wakes_.load(memory_order_relaxed) + 1, memory_order_relaxed);
   }
   // W6 -> MK1, after the publication: whoever replaced this master before it
   // had published is seen here, and the message by nobody.
-  if (role_ == ESHM_ROLE_MASTER && superseded.load(memory_order_acquire) != 0) {
-    return ESHM_ERROR_SUPERSEDED;
-  }
-  return ESHM_SUCCESS;
+  const bool is_over = superseded.load(memory_order_acquire) != 0;
+  return is_over && role_ == ESHM_ROLE_MASTER ? ESHM_ERROR_SUPERSEDED : ESHM_SUCCESS;
+}
+
+int Endpoint::write(const void* data, size_t size) {
+  if (!settings_.use_threads) tend_without_thread();
+  const std::lock_guard<os::WordLock> lock(write_lock_);
+  Attachment& link = *attachment_;
+  const DataPath& path = link.path();
+  if (size > path.largest_outgoing) return ESHM_ERROR_BUFFER_TOO_SMALL;
+  const int refusal = refuse_to_write(link);
+  if (refusal != ESHM_SUCCESS) return refusal;
+  // Looked up ahead of the write's fence, behind which every load waits.
+  layout::WakeLine& wake = *path.outgoing_wake;
+  const std::atomic<uint32_t>& superseded = *path.superseded;
+  link.writer.write(data, size, path.stamps_outgoing ? os::monotonic_ns() : 0);
+  return finish_write(wake, superseded);
 }
 
 // ---- reading -------------------------------------------------------------------
 
-int Endpoint::read(void* buffer, size_t buffer_bytes, ESHMMessageInfo& info, uint32_t timeout_ms) {
-  if (!settings_.use_threads) tend_without_thread();
-  const Target target{buffer, buffer_bytes, &info};
-  const int code = read_now(target);
-  if (code != ESHM_ERROR_NO_DATA || timeout_ms == 0) return code;
-  return read_waiting(target, timeout_ms);
-}
-
-int Endpoint::read_now(const Target& target) {
-  const std::lock_guard<os::WordLock> lock(read_lock_);
-  return read_locked(target, false);
+inline void Endpoint::note_message(Attachment& link, const channel::Message& message, uint64_t missed,
+                            ESHMMessageInfo& info) {
+  if (message.generation != sender_generation_) {
+    sender_generation_ = message.generation;
+    ++sender_count_;
+  }
+  ++messages_read_;
+  messages_missed_ += missed;
+  std::atomic<uint64_t>& shared_count = *link.path().read_count;
+  shared_count.store(shared_count.load(memory_order_relaxed) + 1, memory_order_relaxed);
+  info.generation = sender_count_;
+  info.sequence = message.number;
+  info.missed = missed;
+  info.size = message.size;
+  info.timestamp_ns = message.timestamp_ns;
 }
 
 // What is unread comes first, then what keeps the call from waiting for more.
-int Endpoint::read_locked(const Target& target, bool thorough) {
+inline int Endpoint::read_locked(const Target& target, bool thorough) {
   Attachment& link = *attachment_;
   // The role is given back: a successor may be reading here, or the pages gone.
   // A slave that gave up is shown what is unread as long as nobody came after it.
   if (has_left_.load(memory_order_relaxed)) {
     const int verdict = read_verdict_.load(memory_order_relaxed);
     if (verdict != ESHM_ERROR_MASTER_STALE ||
-        link.page().mark.superseded.load(memory_order_acquire) != 0) {
+        link.path().superseded->load(memory_order_acquire) != 0) {
       return verdict;
     }
   }
@@ -270,6 +277,7 @@ int Endpoint::read_locked(const Target& target, bool thorough) {
     case channel::ReadResult::kCorrupt:
       found_corrupt_.store(true, memory_order_relaxed);
       return ESHM_ERROR_CORRUPT;
+    case channel::ReadResult::kTooMany:  // for borrows alone
     case channel::ReadResult::kSuperseded:
     case channel::ReadResult::kNothing:
       break;
@@ -277,26 +285,22 @@ int Endpoint::read_locked(const Target& target, bool thorough) {
   const int verdict = read_verdict_.load(memory_order_relaxed);
   if (verdict != ESHM_SUCCESS) return verdict;
   const bool has_successor =
-      link.own_record().incarnation.load(memory_order_relaxed) != link.incarnation() ||
-      (role_ == ESHM_ROLE_MASTER && link.page().mark.superseded.load(memory_order_relaxed) != 0);
+      link.path().own_incarnation->load(memory_order_relaxed) != link.incarnation() ||
+      (role_ == ESHM_ROLE_MASTER && link.path().superseded->load(memory_order_relaxed) != 0);
   return has_successor ? ESHM_ERROR_SUPERSEDED : ESHM_ERROR_NO_DATA;
 }
 
-void Endpoint::note_message(Attachment& link, const channel::Message& message, uint64_t missed,
-                            ESHMMessageInfo& info) {
-  if (message.generation != sender_generation_) {
-    sender_generation_ = message.generation;
-    ++sender_count_;
-  }
-  ++messages_read_;
-  messages_missed_ += missed;
-  std::atomic<uint64_t>& shared_count = link.page().reader[link.incoming()].line.messages;
-  shared_count.store(shared_count.load(memory_order_relaxed) + 1, memory_order_relaxed);
-  info.generation = sender_count_;
-  info.sequence = message.number;
-  info.missed = missed;
-  info.size = message.size;
-  info.timestamp_ns = message.timestamp_ns;
+inline int Endpoint::read_now(const Target& target) {
+  const std::lock_guard<os::WordLock> lock(read_lock_);
+  return read_locked(target, false);
+}
+
+int Endpoint::read(void* buffer, size_t buffer_bytes, ESHMMessageInfo& info, uint32_t timeout_ms) {
+  if (!settings_.use_threads) tend_without_thread();
+  const Target target{buffer, buffer_bytes, &info};
+  const int code = read_now(target);
+  if (code != ESHM_ERROR_NO_DATA || timeout_ms == 0) return code;
+  return read_waiting(target, timeout_ms);
 }
 
 int Endpoint::read_waiting(const Target& target, uint32_t timeout_ms) {
@@ -331,7 +335,7 @@ int Endpoint::spin(const Target& target, os::Deadline until) {
     const int code = read_now(target);
     if (code != ESHM_ERROR_NO_DATA) return code;
     if (looks % kLooksPerClock == 0 && until.has_passed()) return code;
-    relax();
+    os::relax();
   }
 }
 
@@ -343,12 +347,12 @@ int Endpoint::look_then_park(const Target& target, os::Deadline until, os::Futex
   {
     const std::lock_guard<os::WordLock> lock(read_lock_);
     link = attachment_;
-    key = channel::announce(link->incoming_wake(), link->mark());
+    key = channel::announce(*link->path().incoming_wake, link->mark());
     const int code = read_locked(target, true);
     if (code != ESHM_ERROR_NO_DATA) return code;
   }
   parks_.fetch_add(1, memory_order_relaxed);
-  end = channel::park(link->incoming_wake(), key, until);
+  end = channel::park(*link->path().incoming_wake, key, until);
   return ESHM_ERROR_NO_DATA;
 }
 
@@ -422,7 +426,10 @@ void Endpoint::get_stats_ex(ESHMStatsEx& stats) {
     stats.messages_missed = messages_missed_;
   }
   stats.reconnects = reconnects_.load(memory_order_relaxed);
-  stats.messages_written = messages_written_.load(memory_order_relaxed);
+  {
+    const std::lock_guard<os::WordLock> lock(write_lock_);
+    stats.messages_written = written_elsewhere_ + attachment_->writer.written();
+  }
   stats.parks = parks_.load(memory_order_relaxed);
   stats.wakes = wakes_.load(memory_order_relaxed);
   stats.stale_reports = stale_reports_.load(memory_order_relaxed);

@@ -70,6 +70,8 @@ class Endpoint {
     size_t bytes;
     ESHMMessageInfo* info;
   };
+  int refuse_to_write(const Attachment& link) const;
+  int finish_write(layout::WakeLine& wake, const std::atomic<uint32_t>& superseded);
   int read_locked(const Target& target, bool thorough);
   int read_now(const Target& target);
   int read_waiting(const Target& target, uint32_t timeout_ms);
@@ -109,6 +111,7 @@ class Endpoint {
   alignas(64) mutable os::WordLock write_lock_;
   alignas(64) mutable os::WordLock read_lock_;
   std::shared_ptr<Attachment> attachment_;
+  uint64_t written_elsewhere_ = 0;  // messages, in segments before this one; under write_lock_
   uint32_t sender_count_ = 0;       // how many senders were read from; under read_lock_
   uint32_t sender_generation_ = 0;  // of the last one, in this segment; 0: none here yet
   uint64_t messages_read_ = 0;
@@ -122,7 +125,6 @@ class Endpoint {
   std::atomic<uint64_t> idle_beats_{0};     // what beats after that
   std::atomic<bool> found_corrupt_{false};  // readers store, the tender fences
   std::atomic<uint64_t> usual_wait_ns_{0};  // of blocking reads, for the adaptive spin
-  std::atomic<uint64_t> messages_written_{0};
   std::atomic<uint64_t> parks_{0};
   std::atomic<uint64_t> wakes_{0};
   std::atomic<uint64_t> stale_reports_{0};

@@ -227,11 +227,13 @@ void Endpoint::move_to(std::shared_ptr<Attachment> next) {
     const std::lock_guard<os::WordLock> writing(write_lock_);
     const std::lock_guard<os::WordLock> reading(read_lock_);
     // What was said last holds in the new place, too.
+    written_elsewhere_ += attachment_->writer.written();
     size_t size = 0;
     const std::byte* const newest = attachment_->writer.newest(size);
     if (newest != nullptr && size <= next->geometry(next->outgoing()).max_message_bytes) {
       next->writer.write(newest, size, os::monotonic_ns());
-      channel::ring(next->outgoing_wake());
+      --written_elsewhere_;  // it counts there
+      channel::ring(*next->path().outgoing_wake);
     }
     std::swap(attachment_, next);
     sender_generation_ = 0;
@@ -267,7 +269,7 @@ void Endpoint::settle_verdicts() {
 }
 
 void Endpoint::wake_own_waiters() {
-  channel::ring(attachment_->incoming_wake());
+  channel::ring(*attachment_->path().incoming_wake);
   channel::ring(attachment_->page().room_wake[attachment_->outgoing()].line);
 }
 

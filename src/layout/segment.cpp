@@ -78,8 +78,8 @@ ChannelGeometry plan_channel(const ChannelShape& shape) {
                                                                         : sizeof(Slot);
   geometry.pin_count = 1 + shape.max_borrows;  // one for copying
   if (shape.delivery == ESHM_DELIVERY_LATEST) {
-    // The newest message, the one being written, and whatever is held.
-    geometry.slot_count = 2 + geometry.pin_count + shape.max_loans;
+    // The newest message, the next two, and whatever is held.
+    geometry.slot_count = 3 + geometry.pin_count + shape.max_loans;
     geometry.slot_stride =
         round_up(geometry.payload_offset + shape.max_message_bytes, kLineBytes);
     geometry.data_bytes =

@@ -8,36 +8,34 @@
 
 namespace eshm::os {
 
-// Four bytes; an uncontended lock and unlock are one locked instruction each
-// (std::mutex costs three times that, and is as large as a cache line).
+// Eight bytes. An uncontended lock is one locked instruction, an unlock none:
+// who has to sleep makes the others' stores visible instead (membarrier), so
+// that nobody pays who does not wait. (std::mutex costs three times that.)
 class WordLock {
  public:
   void lock() {
-    uint32_t expected = kFree;
-    // Pairs with the release in unlock(): what was done under the lock is seen.
-    if (!word_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire,
-                                       std::memory_order_relaxed)) {
-      lock_contended();
-    }
+    if (!try_lock()) lock_contended();
   }
   void unlock() {
-    if (word_.exchange(kFree, std::memory_order_release) == kHeldAndWanted) {
-      futex_wake_one(word_, false);
-    }
+    // Release: whoever takes the lock next sees what was done under it.
+    word_.store(kFree, std::memory_order_release);
+    // No fence before this look: a sleeper's barrier stands for it.
+    if (sleepers_.load(std::memory_order_relaxed) != 0) futex_wake_one(word_, false);
   }
 
  private:
   static constexpr uint32_t kFree = 0;
   static constexpr uint32_t kHeld = 1;
-  static constexpr uint32_t kHeldAndWanted = 2;
 
-  void lock_contended() {
-    while (word_.exchange(kHeldAndWanted, std::memory_order_acquire) != kFree) {
-      futex_wait(word_, kHeldAndWanted, Deadline::never(), false);
-    }
+  bool try_lock() {
+    uint32_t expected = kFree;
+    return word_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire,
+                                         std::memory_order_relaxed);
   }
+  void lock_contended();
 
   std::atomic<uint32_t> word_{kFree};
+  std::atomic<uint32_t> sleepers_{0};
 };
 
 }  // namespace eshm::os

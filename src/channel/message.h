@@ -1,0 +1,43 @@
+// What both kinds of channels speak of.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "layout/segment.h"
+
+namespace eshm::channel {
+
+// Where a channel's shared bytes are mapped, with the geometry's private copy.
+struct ChannelView {
+  layout::ChannelGeometry geometry;
+  std::byte* data;                          // the data area
+  layout::PinLines* pins;                   // in the control page
+  const std::atomic<uint32_t>* superseded;  // MarkLine::superseded
+};
+
+struct Message {
+  uint64_t number = 0;
+  uint64_t size = 0;
+  uint64_t timestamp_ns = 0;
+  uint32_t generation = 0;
+};
+
+// A message in place.
+struct Borrowed {
+  Message message;
+  const std::byte* data = nullptr;
+  uint32_t token = 0;  // for release
+};
+
+enum class ReadResult {
+  kMessage,
+  kNothing,     // no message that was not yet read
+  kTooSmall,    // there is one, larger than the buffer; it stays unread
+  kTooMany,     // as many messages are borrowed as the channel was made for
+  kSuperseded,  // the segment's mark is set: nothing in it counts any more
+  kCorrupt,     // a value that no healthy writer leaves
+};
+
+}  // namespace eshm::channel
