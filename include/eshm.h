@@ -88,15 +88,33 @@ int eshm_read_msg(ESHMHandle* handle, void* buffer, size_t buffer_size, ESHMMess
 
 /* ---- talking without a copy --------------------------------------------- */
 
-/* Lends room for a message of up to `size` bytes in the segment. Fill it, then
- * eshm_publish or eshm_discard. Never waits. */
+/* Lends room for a message of up to `size` bytes (0 .. the channel's
+ * max_message_size) in the segment; *data is aligned to 16 bytes, with
+ * ESHM_FLAG_ALIGN_PAYLOAD to 64. Fill it, then eshm_publish or eshm_discard;
+ * until then nobody sees it. Never waits.
+ * Returns SUCCESS; BUFFER_FULL (max_loans are out); else as eshm_write.
+ * Loans may be published in any order, by any thread; each gets its number
+ * then. Every loan must have been returned before eshm_destroy. */
 int eshm_loan(ESHMHandle* handle, size_t size, void** data);
-/* Publishes a loan; `size` may be smaller than loaned. */
+
+/* Publishes a loan; `size` may be smaller than loaned. Never waits.
+ * Returns as eshm_write; INVALID_PARAM for what is not out on loan (published,
+ * discarded, or never lent); SUPERSEDED where the link has moved to another
+ * segment since the loan was made: it is gone then, write it again. On every
+ * other error the loan is still out. */
 int eshm_publish(ESHMHandle* handle, void* data, size_t size);
-/* Gives a loan back unpublished. */
+
+/* Gives a loan back unpublished. SUCCESS, or INVALID_PARAM as above. */
 int eshm_discard(ESHMHandle* handle, void* data);
-/* Reads in place: until eshm_release nothing overwrites view->data. */
+
+/* Reads as eshm_read_msg, but in place: until eshm_release nothing overwrites
+ * the view->size bytes at view->data (read-only), however fast the writer is,
+ * and whatever becomes of it or of the link.
+ * Returns as eshm_read_msg; BUFFER_FULL (max_borrows are out). */
 int eshm_borrow(ESHMHandle* handle, ESHMView* view, uint32_t timeout_ms);
+
+/* Gives a borrowed message back; view->data must not be used any more.
+ * SUCCESS, or INVALID_PARAM for a view that is not borrowed (any more). */
 int eshm_release(ESHMHandle* handle, ESHMView* view);
 
 /* ---- event loops -------------------------------------------------------- */

@@ -14,19 +14,6 @@ void expect_unsupported(int code, const char* call) {
   EXPECT_NE(last_error(), "") << call;
 }
 
-TEST_P(NotThereYet, ZeroCopy) {
-  const Link link = open_link(config(ESHM_ROLE_MASTER));
-  ASSERT_TRUE(link) << last_error();
-  char somewhere[8];
-  void* data = somewhere;
-  ESHMView view = {};
-  expect_unsupported(eshm_loan(link.get(), 8, &data), "eshm_loan");
-  expect_unsupported(eshm_publish(link.get(), data, 8), "eshm_publish");
-  expect_unsupported(eshm_discard(link.get(), data), "eshm_discard");
-  expect_unsupported(eshm_borrow(link.get(), &view, 0), "eshm_borrow");
-  expect_unsupported(eshm_release(link.get(), &view), "eshm_release");
-}
-
 TEST_P(NotThereYet, EventLoops) {
   const Link link = open_link(config(ESHM_ROLE_MASTER));
   ASSERT_TRUE(link) << last_error();

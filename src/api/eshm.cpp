@@ -28,6 +28,8 @@ using eshm::endpoint::fail;
 using eshm::endpoint::Failure;
 
 constexpr uint32_t kDefaultReadMs = 1000;
+constexpr const char* kNothingUnread = "there is nothing unread";
+constexpr const char* kNotOnLoan = "that buffer is not out on loan from this handle";
 
 Endpoint* endpoint_of(ESHMHandle* handle) { return reinterpret_cast<Endpoint*>(handle); }
 ESHMHandle* handle_of(Endpoint* endpoint) { return reinterpret_cast<ESHMHandle*>(endpoint); }
@@ -80,7 +82,7 @@ inline int read(ESHMHandle* handle, void* buffer, size_t buffer_size, ESHMMessag
   if (buffer == nullptr && buffer_size != 0) return invalid("the buffer is NULL");
   const int code = endpoint_of(handle)->read(buffer, buffer_size, info, timeout_ms);
   if (code == ESHM_SUCCESS) return code;
-  if (code == ESHM_ERROR_NO_DATA) return remember_static(code, "there is nothing unread");
+  if (code == ESHM_ERROR_NO_DATA) return remember_static(code, kNothingUnread);
   if (code == ESHM_ERROR_BUFFER_TOO_SMALL) return message_too_large(buffer_size, info.size);
   return failed(handle, code, 0, timeout_ms);
 }
@@ -185,6 +187,53 @@ ESHM_EXPORT int eshm_read_msg(ESHMHandle* handle, void* buffer, size_t buffer_si
   return code;
 }
 
+ESHM_EXPORT int eshm_loan(ESHMHandle* handle, size_t size, void** data) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  if (data == nullptr) return invalid("data is NULL");
+  void* room = nullptr;
+  const int code = endpoint_of(handle)->loan(size, room);
+  if (code != ESHM_SUCCESS) return failed(handle, code, size, 0);
+  *data = room;
+  return code;
+}
+
+ESHM_EXPORT int eshm_publish(ESHMHandle* handle, void* data, size_t size) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  const int code = endpoint_of(handle)->publish(data, size);
+  if (code == ESHM_SUCCESS) return code;
+  if (code == ESHM_ERROR_INVALID_PARAM) return invalid(kNotOnLoan);
+  return failed(handle, code, size, 0);
+}
+
+ESHM_EXPORT int eshm_discard(ESHMHandle* handle, void* data) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  const int code = endpoint_of(handle)->discard(data);
+  return code == ESHM_SUCCESS ? code : invalid(kNotOnLoan);
+}
+
+ESHM_EXPORT int eshm_borrow(ESHMHandle* handle, ESHMView* view, uint32_t timeout_ms) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  if (view == nullptr) return invalid("view is NULL");
+  ESHMView whole = {};
+  const int code = endpoint_of(handle)->borrow(whole, timeout_ms);
+  if (code == ESHM_ERROR_NO_DATA) return remember_static(code, kNothingUnread);
+  if (code != ESHM_SUCCESS) return failed(handle, code, 0, timeout_ms);
+  hand_out(whole, view);
+  return code;
+}
+
+ESHM_EXPORT int eshm_release(ESHMHandle* handle, ESHMView* view) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  if (view == nullptr) return invalid("view is NULL");
+  const int code = endpoint_of(handle)->release(*view);
+  return code == ESHM_SUCCESS ? code : invalid("that view is not borrowed from this handle");
+}
+
 ESHM_EXPORT int eshm_update_heartbeat(ESHMHandle* handle) {
   const int unusable = check(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
@@ -243,35 +292,6 @@ ESHM_EXPORT int eshm_set_event_callback(ESHMHandle* handle, ESHMEventCallback ca
 }
 
 // ---- declared for good, not there yet ------------------------------------------
-
-ESHM_EXPORT int eshm_loan(ESHMHandle* handle, size_t, void** data) {
-  const int unusable = check(handle);
-  if (unusable != ESHM_SUCCESS) return unusable;
-  if (data == nullptr) return invalid("data is NULL");
-  return unsupported("this release cannot lend buffers yet");
-}
-
-ESHM_EXPORT int eshm_publish(ESHMHandle* handle, void* data, size_t) {
-  const int unusable = check(handle);
-  if (unusable != ESHM_SUCCESS) return unusable;
-  if (data == nullptr) return invalid("data is NULL");
-  return unsupported("this release cannot lend buffers yet");
-}
-
-ESHM_EXPORT int eshm_discard(ESHMHandle* handle, void* data) {
-  return eshm_publish(handle, data, 0);
-}
-
-ESHM_EXPORT int eshm_borrow(ESHMHandle* handle, ESHMView* view, uint32_t) {
-  const int unusable = check(handle);
-  if (unusable != ESHM_SUCCESS) return unusable;
-  if (view == nullptr) return invalid("view is NULL");
-  return unsupported("this release cannot read in place yet");
-}
-
-ESHM_EXPORT int eshm_release(ESHMHandle* handle, ESHMView* view) {
-  return eshm_borrow(handle, view, 0);
-}
 
 ESHM_EXPORT int eshm_wait_any(ESHMHandle* const* handles, size_t count, uint32_t) {
   if (handles == nullptr || count == 0) return invalid("there is no handle");

@@ -337,7 +337,7 @@ ReadResult LatestReader::read(void* buffer, size_t buffer_bytes, Message& messag
 
 ReadResult LatestReader::borrow(Borrowed& borrowed, bool thorough) {
   uint32_t free = 1;
-  while (free < ring_.pin_count && is_borrowed_[free]) ++free;
+  while (free < ring_.pin_count && serial_[free] != 0) ++free;
   if (free == ring_.pin_count) return ReadResult::kTooMany;
   for (int attempt = 0; attempt < kPinAttempts; ++attempt) {
     Candidate candidate;
@@ -349,10 +349,11 @@ ReadResult LatestReader::borrow(Borrowed& borrowed, bool thorough) {
     const bool is_it = take_header(candidate, borrowed.message) && is_still(candidate);
     const bool counts = is_it && !is_superseded();
     if (counts && borrowed.message.size <= ring_.largest) {
-      is_borrowed_[free] = true;
+      serial_[free] = ++last_serial_;
       ++borrows_out_;
       borrowed.data = ring_.payload(candidate.slot);
       borrowed.token = free;
+      borrowed.serial = last_serial_;
       remember(candidate.number);
       return ReadResult::kMessage;
     }
@@ -362,9 +363,9 @@ ReadResult LatestReader::borrow(Borrowed& borrowed, bool thorough) {
   return ReadResult::kCorrupt;
 }
 
-bool LatestReader::release(uint32_t token) {
-  if (token >= ring_.pin_count || !is_borrowed_[token]) return false;
-  is_borrowed_[token] = false;
+bool LatestReader::release(uint64_t token, uint64_t serial) {
+  if (token >= ring_.pin_count || serial == 0 || serial_[token] != serial) return false;
+  serial_[token] = 0;
   --borrows_out_;
   // Release: what was read under the pin was read before it is seen gone (W2, F1).
   ring_.pins[token].store(0, memory_order_release);

@@ -103,8 +103,8 @@ class LatestReader {
   // The same message in place: nothing overwrites it before it is released.
   // kTooMany when max_borrows are out.
   ReadResult borrow(Borrowed& borrowed, bool thorough);
-  // False where that one is not out.
-  bool release(uint32_t token);
+  // False where that one is not out: returned already, or never borrowed.
+  bool release(uint64_t token, uint64_t serial);
   uint32_t borrows_out() const { return borrows_out_; }
 
   uint64_t last_read() const { return last_read_; }
@@ -132,7 +132,8 @@ class LatestReader {
   uint32_t next_home_ = 0;   // of message last_read_ + 1
   uint32_t after_home_ = 0;  // of the one behind it
   uint32_t borrows_out_ = 0;
-  bool is_borrowed_[layout::kMaxPins] = {};  // by pin; pin 0 is for copying
+  uint64_t last_serial_ = 0;
+  uint64_t serial_[layout::kMaxPins] = {};  // of the borrow under each pin; 0: none. Pin 0 is for copying.
 };
 
 }  // namespace eshm::channel

@@ -28,7 +28,10 @@ struct Message {
 struct Borrowed {
   Message message;
   const std::byte* data = nullptr;
-  uint32_t token = 0;  // for release
+  // For release: what holds it, and which use of that this is.
+  uint32_t token = 0;
+  uint64_t serial = 0;
+  uint64_t segment = 0;  // the caller's
 };
 
 enum class ReadResult {

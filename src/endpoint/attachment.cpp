@@ -118,27 +118,34 @@ channel::ChannelView Attachment::view(Direction direction) const {
           &page().mark.superseded};
 }
 
-void Attachment::look_up_path() {
-  path_.own_incarnation = &own_record().incarnation;
-  path_.superseded = &page().mark.superseded;
-  path_.incoming_wake = &page().data_wake[incoming()].line;
-  path_.outgoing_wake = &page().data_wake[outgoing()].line;
-  path_.read_count = &page().reader[incoming()].line.messages;
-  path_.largest_outgoing = geometry(outgoing()).max_message_bytes;
-  path_.stamps_outgoing = (geometry(outgoing()).flags & ESHM_FLAG_TIMESTAMPS) != 0;
-}
-
 void Attachment::assume_role(const Settings& settings, uint64_t incarnation) {
   incarnation_ = incarnation;
-  look_up_path();
-  claim_record(own_record());
+  layout::RoleRecord& record = own_record();
+  claim_record(record);
   // The dead holder's announcements would cost the peer a wake each.
-  path_.incoming_wake->announced.store(0, memory_order_relaxed);
+  incoming_wake().announced.store(0, memory_order_relaxed);
   page().room_wake[outgoing()].line.announced.store(0, memory_order_relaxed);
-  writer.adopt(view(outgoing()), own_record().generation.load(memory_order_relaxed) + 1);
-  reader.attach(view(incoming()));
+
+  ends_ = std::make_unique<Ends>();
+  WriteEnd& out = ends_->out;
+  out.role = &record.incarnation;
+  out.incarnation = incarnation;
+  out.superseded = &page().mark.superseded;
+  out.wake = &outgoing_wake();
+  out.largest = geometry(outgoing()).max_message_bytes;
+  out.is_stamped = (geometry(outgoing()).flags & ESHM_FLAG_TIMESTAMPS) != 0;
+  out.latest.adopt(view(outgoing()), record.generation.load(memory_order_relaxed) + 1);
+
+  ReadEnd& in = ends_->in;
+  in.role = &record.incarnation;
+  in.incarnation = incarnation;
+  in.superseded = &page().mark.superseded;
+  in.wake = &incoming_wake();
+  in.read_count = &page().reader[incoming()].line.messages;
+  in.latest.attach(view(incoming()));
+
   own_beats().fetch_add(1, memory_order_relaxed);
-  complete_record(own_record(), incarnation_, settings.stale_threshold_ms);
+  complete_record(record, incarnation_, settings.stale_threshold_ms);
 }
 
 uint64_t Attachment::published(Direction direction) const {

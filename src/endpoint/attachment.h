@@ -5,23 +5,12 @@
 #include <atomic>
 #include <memory>
 
-#include "channel/latest.h"
 #include "channel/wakeup.h"
+#include "endpoint/ends.h"
 #include "endpoint/segment_file.h"
 #include "os/sysv_block.h"
 
 namespace eshm::endpoint {
-
-// What every message needs of a segment, looked up once.
-struct DataPath {
-  const std::atomic<uint64_t>* own_incarnation = nullptr;  // another one: there is a successor
-  const std::atomic<uint32_t>* superseded = nullptr;
-  layout::WakeLine* incoming_wake = nullptr;
-  layout::WakeLine* outgoing_wake = nullptr;
-  std::atomic<uint64_t>* read_count = nullptr;
-  uint64_t largest_outgoing = 0;  // message, bytes
-  bool stamps_outgoing = false;
-};
 
 // One direction's data area, in whichever backend. Mapped read-only on the
 // side that reads.
@@ -55,6 +44,8 @@ class Attachment {
   // whoever wrote it before and the incoming one from whoever read it, then
   // completes the record. `incarnation` is fresh.
   void assume_role(const Settings& settings, uint64_t incarnation);
+  // The channels' ends of that role, for whoever will use them. Once.
+  Ends take_ends() { return std::move(*ends_); }
 
   ESHMRole role() const { return role_; }
   layout::Direction outgoing() const {
@@ -70,8 +61,6 @@ class Attachment {
     return segment_->plan().geometry[direction];
   }
   uint64_t incarnation() const { return incarnation_; }
-  // Marks this process's announcements. Not 0.
-  uint32_t mark() const { return uint32_t(incarnation_) | 1; }
 
   layout::RoleRecord& own_record() const { return segment_->record(role_); }
   layout::RoleRecord& peer_record() const {
@@ -86,24 +75,21 @@ class Attachment {
   std::atomic<uint64_t>& peer_beats() const {
     return page().beat[role_ == ESHM_ROLE_MASTER ? 1 : 0].line.beats;
   }
-  const DataPath& path() const { return path_; }
+  layout::WakeLine& incoming_wake() const { return page().data_wake[incoming()].line; }
+  layout::WakeLine& outgoing_wake() const { return page().data_wake[outgoing()].line; }
   uint64_t published(layout::Direction direction) const;
 
   // Master: the segment that this one replaced, as long as its slave may come over.
   std::shared_ptr<SegmentFile> replaced;
 
-  channel::LatestWriter writer;
-  channel::LatestReader reader;
-
  private:
   channel::ChannelView view(layout::Direction direction) const;
-  void look_up_path();
 
   ESHMRole role_;
   std::shared_ptr<SegmentFile> segment_;
   DataMapping data_[2];
   uint64_t incarnation_ = 0;
-  DataPath path_;
+  std::unique_ptr<Ends> ends_;
 };
 
 // The successor segment and whoever waits here are told: this one is over.

@@ -9,7 +9,6 @@
 #include <string>
 
 #include "endpoint/service.h"
-#include "os/cpu.h"
 
 namespace eshm::endpoint {
 
@@ -20,13 +19,6 @@ using std::memory_order_release;
 namespace {
 
 constexpr uint64_t kNsPerUs = 1'000;
-// A park is cut into pieces: the writer may be stopped between its publication
-// and its wake, and without threads somebody has to beat.
-constexpr uint64_t kLongestParkNs = 500 * os::kNsPerMs;
-// The adaptive spin: waits that are usually shorter than this are spun through.
-constexpr uint64_t kSpinWorthwhileNs = 50 * kNsPerUs;
-constexpr uint64_t kSpinFirstNs = 5 * kNsPerUs;
-constexpr int kLooksPerClock = 16;
 // How long eshm_init looks again where others are half-way to a role, or room
 // in /dev/shm is on its way back. Each of those passes within microseconds.
 constexpr uint64_t kLookAgainNs = 30'000 * os::kNsPerMs;
@@ -145,6 +137,7 @@ Endpoint::Endpoint(Settings settings, std::unique_ptr<Attachment> attachment)
       role_(attachment->role()),
       epoch_(os::fork_epoch()),
       attachment_(std::move(attachment)),
+      ends_(attachment_->take_ends()),
       watch_(settings_.stale_threshold_ms * os::kNsPerMs),
       retry_(limits_of(settings_, settings_.disconnect_behavior)),
       look_interval_ns_(std::clamp<uint64_t>(settings_.stale_threshold_ms * os::kNsPerMs / 4,
@@ -190,185 +183,6 @@ Failure Endpoint::remove_name() {
   if (failure == 0 || failure == ENOENT) return success();
   return fail(ESHM_ERROR_SHM_DELETE, about(settings_) + "cannot be removed: " + std::strerror(failure),
               failure);
-}
-
-// ---- writing -------------------------------------------------------------------
-
-// What keeps this end from writing now; SUCCESS: nothing.
-inline int Endpoint::refuse_to_write(const Attachment& link) const {
-  const int verdict = write_verdict_.load(memory_order_relaxed);
-  if (verdict != ESHM_SUCCESS) return verdict;
-  if (link.path().own_incarnation->load(memory_order_relaxed) != link.incarnation()) {
-    return ESHM_ERROR_SUPERSEDED;
-  }
-  // A slave's newest message moves with it; one that it has not begun does not.
-  const bool is_over = link.path().superseded->load(memory_order_relaxed) != 0;
-  return is_over && role_ == ESHM_ROLE_SLAVE ? ESHM_ERROR_TIMEOUT : ESHM_SUCCESS;
-}
-
-// Behind a publication and its full fence.
-inline int Endpoint::finish_write(layout::WakeLine& wake,
-                                  const std::atomic<uint32_t>& superseded) {
-  if (channel::is_announced(wake)) {
-    channel::ring_announced(wake);
-    wakes_.store(wakes_.load(memory_order_relaxed) + 1, memory_order_relaxed);
-  }
-  // W6 -> MK1, after the publication: whoever replaced this master before it
-  // had published is seen here, and the message by nobody.
-  const bool is_over = superseded.load(memory_order_acquire) != 0;
-  return is_over && role_ == ESHM_ROLE_MASTER ? ESHM_ERROR_SUPERSEDED : ESHM_SUCCESS;
-}
-
-int Endpoint::write(const void* data, size_t size) {
-  if (!settings_.use_threads) tend_without_thread();
-  const std::lock_guard<os::WordLock> lock(write_lock_);
-  Attachment& link = *attachment_;
-  const DataPath& path = link.path();
-  if (size > path.largest_outgoing) return ESHM_ERROR_BUFFER_TOO_SMALL;
-  const int refusal = refuse_to_write(link);
-  if (refusal != ESHM_SUCCESS) return refusal;
-  // Looked up ahead of the write's fence, behind which every load waits.
-  layout::WakeLine& wake = *path.outgoing_wake;
-  const std::atomic<uint32_t>& superseded = *path.superseded;
-  link.writer.write(data, size, path.stamps_outgoing ? os::monotonic_ns() : 0);
-  return finish_write(wake, superseded);
-}
-
-// ---- reading -------------------------------------------------------------------
-
-inline void Endpoint::note_message(Attachment& link, const channel::Message& message, uint64_t missed,
-                            ESHMMessageInfo& info) {
-  if (message.generation != sender_generation_) {
-    sender_generation_ = message.generation;
-    ++sender_count_;
-  }
-  ++messages_read_;
-  messages_missed_ += missed;
-  std::atomic<uint64_t>& shared_count = *link.path().read_count;
-  shared_count.store(shared_count.load(memory_order_relaxed) + 1, memory_order_relaxed);
-  info.generation = sender_count_;
-  info.sequence = message.number;
-  info.missed = missed;
-  info.size = message.size;
-  info.timestamp_ns = message.timestamp_ns;
-}
-
-// What is unread comes first, then what keeps the call from waiting for more.
-inline int Endpoint::read_locked(const Target& target, bool thorough) {
-  Attachment& link = *attachment_;
-  // The role is given back: a successor may be reading here, or the pages gone.
-  // A slave that gave up is shown what is unread as long as nobody came after it.
-  if (has_left_.load(memory_order_relaxed)) {
-    const int verdict = read_verdict_.load(memory_order_relaxed);
-    if (verdict != ESHM_ERROR_MASTER_STALE ||
-        link.path().superseded->load(memory_order_acquire) != 0) {
-      return verdict;
-    }
-  }
-  const uint64_t before = link.reader.last_read();
-  channel::Message message;
-  switch (link.reader.read(target.buffer, target.bytes, message, thorough)) {
-    case channel::ReadResult::kMessage:
-      note_message(link, message, message.number - before - 1, *target.info);
-      return ESHM_SUCCESS;
-    case channel::ReadResult::kTooSmall:
-      target.info->size = message.size;
-      return ESHM_ERROR_BUFFER_TOO_SMALL;
-    case channel::ReadResult::kCorrupt:
-      found_corrupt_.store(true, memory_order_relaxed);
-      return ESHM_ERROR_CORRUPT;
-    case channel::ReadResult::kTooMany:  // for borrows alone
-    case channel::ReadResult::kSuperseded:
-    case channel::ReadResult::kNothing:
-      break;
-  }
-  const int verdict = read_verdict_.load(memory_order_relaxed);
-  if (verdict != ESHM_SUCCESS) return verdict;
-  const bool has_successor =
-      link.path().own_incarnation->load(memory_order_relaxed) != link.incarnation() ||
-      (role_ == ESHM_ROLE_MASTER && link.path().superseded->load(memory_order_relaxed) != 0);
-  return has_successor ? ESHM_ERROR_SUPERSEDED : ESHM_ERROR_NO_DATA;
-}
-
-inline int Endpoint::read_now(const Target& target) {
-  const std::lock_guard<os::WordLock> lock(read_lock_);
-  return read_locked(target, false);
-}
-
-int Endpoint::read(void* buffer, size_t buffer_bytes, ESHMMessageInfo& info, uint32_t timeout_ms) {
-  if (!settings_.use_threads) tend_without_thread();
-  const Target target{buffer, buffer_bytes, &info};
-  const int code = read_now(target);
-  if (code != ESHM_ERROR_NO_DATA || timeout_ms == 0) return code;
-  return read_waiting(target, timeout_ms);
-}
-
-int Endpoint::read_waiting(const Target& target, uint32_t timeout_ms) {
-  const uint64_t began = os::monotonic_ns();
-  const os::Deadline deadline = os::Deadline::after_ms(timeout_ms);
-  uint64_t next_interrupt = began;  // the hook is asked before the first sleep, too
-  int code = spin(target, deadline.or_earlier(os::Deadline::at(began + spin_budget_ns())));
-  while (code == ESHM_ERROR_NO_DATA) {
-    if (!settings_.use_threads) tend_without_thread();
-    uint64_t now = os::monotonic_ns();
-    if (settings_.interrupt.is_set() && now >= next_interrupt) {
-      if (settings_.interrupt.requested()) return ESHM_ERROR_INTERRUPTED;
-      next_interrupt = now + kInterruptIntervalMs * os::kNsPerMs;
-    }
-    uint64_t piece_ns = std::min(settings_.stale_threshold_ms * os::kNsPerMs / 2, kLongestParkNs);
-    if (!settings_.use_threads) piece_ns = ESHM_HEARTBEAT_INTERVAL_MS * os::kNsPerMs;
-    os::Deadline until = deadline.or_earlier(os::Deadline::at(now + piece_ns));
-    if (settings_.interrupt.is_set()) until = until.or_earlier(os::Deadline::at(next_interrupt));
-    os::FutexWait end = os::FutexWait::kWoken;
-    code = look_then_park(target, until, end);
-    if (code != ESHM_ERROR_NO_DATA) break;
-    if (end == os::FutexWait::kSignal) next_interrupt = 0;
-    code = read_now(target);
-    if (code == ESHM_ERROR_NO_DATA && deadline.has_passed()) return ESHM_ERROR_TIMEOUT;
-  }
-  if (code == ESHM_SUCCESS) learn_wait(os::monotonic_ns() - began);
-  return code;
-}
-
-int Endpoint::spin(const Target& target, os::Deadline until) {
-  for (int looks = 0;; ++looks) {
-    const int code = read_now(target);
-    if (code != ESHM_ERROR_NO_DATA) return code;
-    if (looks % kLooksPerClock == 0 && until.has_passed()) return code;
-    os::relax();
-  }
-}
-
-// Announces, looks once more, sleeps. The key is taken under the lock that
-// guards the attachment: whoever exchanges it rings after that.
-int Endpoint::look_then_park(const Target& target, os::Deadline until, os::FutexWait& end) {
-  std::shared_ptr<Attachment> link;
-  uint32_t key;
-  {
-    const std::lock_guard<os::WordLock> lock(read_lock_);
-    link = attachment_;
-    key = channel::announce(*link->path().incoming_wake, link->mark());
-    const int code = read_locked(target, true);
-    if (code != ESHM_ERROR_NO_DATA) return code;
-  }
-  parks_.fetch_add(1, memory_order_relaxed);
-  end = channel::park(*link->path().incoming_wake, key, until);
-  return ESHM_ERROR_NO_DATA;
-}
-
-uint64_t Endpoint::spin_budget_ns() const {
-  static const bool has_other_cores = sysconf(_SC_NPROCESSORS_ONLN) > 1;
-  if (settings_.spin_us != ESHM_SPIN_ADAPTIVE) return settings_.spin_us * kNsPerUs;
-  const uint64_t usual = usual_wait_ns_.load(memory_order_relaxed);
-  if (!has_other_cores || usual > kSpinWorthwhileNs) return 0;
-  return kSpinFirstNs + 2 * usual;
-}
-
-// Remembers how long waits take of late, an eighth of the news at a time.
-void Endpoint::learn_wait(uint64_t waited_ns) {
-  const uint64_t usual = usual_wait_ns_.load(memory_order_relaxed);
-  usual_wait_ns_.store(usual - usual / 8 + std::min(waited_ns, 8 * kSpinWorthwhileNs) / 8,
-                       memory_order_relaxed);
 }
 
 // ---- asking ----------------------------------------------------------------------
@@ -428,7 +242,7 @@ void Endpoint::get_stats_ex(ESHMStatsEx& stats) {
   stats.reconnects = reconnects_.load(memory_order_relaxed);
   {
     const std::lock_guard<os::WordLock> lock(write_lock_);
-    stats.messages_written = written_elsewhere_ + attachment_->writer.written();
+    stats.messages_written = written_elsewhere_ + ends_.out.latest.written();
   }
   stats.parks = parks_.load(memory_order_relaxed);
   stats.wakes = wakes_.load(memory_order_relaxed);
@@ -462,8 +276,13 @@ Failure Endpoint::explain(int code, size_t size, uint32_t timeout_ms) const {
                  " ms");
     case ESHM_ERROR_MASTER_STALE:
       return say("the " + peer_name + " is gone or hangs, and the retry policy is spent");
+    case ESHM_ERROR_BUFFER_FULL:
+      return say("as many messages are out on loan, or borrowed, as the channel was made for");
     case ESHM_ERROR_SUPERSEDED: {
       const Holder own = read_record(link->own_record());
+      if (own.incarnation == link->incarnation() && !link->segment().is_superseded()) {
+        return say("the link has moved to another segment since that loan was made");
+      }
       const int32_t successor =
           own.incarnation != link->incarnation()
               ? own.process.pid

@@ -36,6 +36,11 @@ class Endpoint {
   // The data path answers codes; explain() has the sentence for each.
   int write(const void* data, size_t size);
   int read(void* buffer, size_t buffer_bytes, ESHMMessageInfo& info, uint32_t timeout_ms);
+  int loan(size_t size, void*& data);
+  int publish(void* data, size_t size);
+  int discard(void* data);
+  int borrow(ESHMView& view, uint32_t timeout_ms);
+  int release(const ESHMView& view);
   Failure explain(int code, size_t size, uint32_t timeout_ms) const;
 
   ESHMRole role() const { return role_; }
@@ -65,22 +70,30 @@ class Endpoint {
   Endpoint(Settings settings, std::unique_ptr<Attachment> attachment);
 
   // Data path.
-  struct Target {
-    void* buffer;
-    size_t bytes;
-    ESHMMessageInfo* info;
+  // What a read does with the message: copies it, or borrows it in place.
+  struct Request {
+    void* buffer = nullptr;
+    size_t bytes = 0;
+    channel::Borrowed* borrowed = nullptr;
+    ESHMMessageInfo* info = nullptr;
   };
-  int refuse_to_write(const Attachment& link) const;
+  // A segment that was left while messages of it were out on loan or borrowed.
+  struct Retired {
+    std::shared_ptr<Attachment> attachment;
+    Ends ends;
+  };
+  int refuse_to_write() const;
   int finish_write(layout::WakeLine& wake, const std::atomic<uint32_t>& superseded);
-  int read_locked(const Target& target, bool thorough);
-  int read_now(const Target& target);
-  int read_waiting(const Target& target, uint32_t timeout_ms);
-  int spin(const Target& target, os::Deadline until);
-  int look_then_park(const Target& target, os::Deadline until, os::FutexWait& end);
-  void note_message(Attachment& attachment, const channel::Message& message, uint64_t missed,
-                    ESHMMessageInfo& info);
+  int take_locked(const Request& request, bool thorough);
+  int take_now(const Request& request);
+  int take(const Request& request, uint32_t timeout_ms);
+  int take_waiting(const Request& request, uint32_t timeout_ms);
+  int spin(const Request& request, os::Deadline until);
+  int look_then_park(const Request& request, os::Deadline until, os::FutexWait& end);
+  void note_message(const channel::Message& message, uint64_t missed, ESHMMessageInfo& info);
   uint64_t spin_budget_ns() const;
   void learn_wait(uint64_t waited_ns);
+  void drop_retired();
   void tend_without_thread();
 
   // Tending.
@@ -106,11 +119,13 @@ class Endpoint {
   const ESHMRole role_;
   const uint32_t epoch_;
 
-  // Both locks guard attachment_: hold either to use it, both to change it.
-  // Each also guards its end of a channel.
+  // Both locks guard attachment_ and retired_: hold either to use them, both to
+  // change them. Each also guards its end of a channel.
   alignas(64) mutable os::WordLock write_lock_;
   alignas(64) mutable os::WordLock read_lock_;
   std::shared_ptr<Attachment> attachment_;
+  Ends ends_;  // of attachment_
+  std::vector<Retired> retired_;
   uint64_t written_elsewhere_ = 0;  // messages, in segments before this one; under write_lock_
   uint32_t sender_count_ = 0;       // how many senders were read from; under read_lock_
   uint32_t sender_generation_ = 0;  // of the last one, in this segment; 0: none here yet

@@ -226,20 +226,25 @@ void Endpoint::move_to(std::shared_ptr<Attachment> next) {
   {
     const std::lock_guard<os::WordLock> writing(write_lock_);
     const std::lock_guard<os::WordLock> reading(read_lock_);
+    Ends ends = next->take_ends();
+    written_elsewhere_ += ends_.out.latest.written();
     // What was said last holds in the new place, too.
-    written_elsewhere_ += attachment_->writer.written();
     size_t size = 0;
-    const std::byte* const newest = attachment_->writer.newest(size);
-    if (newest != nullptr && size <= next->geometry(next->outgoing()).max_message_bytes) {
-      next->writer.write(newest, size, os::monotonic_ns());
+    const std::byte* const newest = ends_.out.latest.newest(size);
+    if (newest != nullptr && size <= ends.out.largest) {
+      ends.out.latest.write(newest, size, os::monotonic_ns());
+      channel::ring(*ends.out.wake);
       --written_elsewhere_;  // it counts there
-      channel::ring(*next->path().outgoing_wake);
     }
     std::swap(attachment_, next);
+    std::swap(ends_, ends);
     sender_generation_ = 0;
+    // What is out on loan, or borrowed, stays where it is.
+    if (ends.has_any_out()) retired_.push_back({next, ends});
   }
   // `next` is the old one now; whoever parks in it looks again.
   next->own_record().left.store(next->incarnation(), memory_order_release);
+  next->segment().locks().close();
   wake_all_waiters(next->segment());
   watch_.forget_segment();
 }
@@ -269,7 +274,7 @@ void Endpoint::settle_verdicts() {
 }
 
 void Endpoint::wake_own_waiters() {
-  channel::ring(*attachment_->path().incoming_wake);
+  channel::ring(attachment_->incoming_wake());
   channel::ring(attachment_->page().room_wake[attachment_->outgoing()].line);
 }
 
