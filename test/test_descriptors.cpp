@@ -87,6 +87,21 @@ std::vector<int> close_all_but_sockets() {
   return closed;
 }
 
+// Those that mean the file of one link. Answers how many.
+size_t close_descriptors_of(const std::string& name) {
+  struct stat wanted, meta;
+  if (stat(path_of(name).c_str(), &wanted) != 0) return 0;
+  std::vector<int> found;
+  for_each_entry("/proc/self/fd", [&](const char* number) {
+    const int fd = std::atoi(number);
+    if (fstat(fd, &meta) == 0 && meta.st_ino == wanted.st_ino && meta.st_dev == wanted.st_dev) {
+      found.push_back(fd);
+    }
+  });
+  for (int fd : found) close(fd);
+  return found.size();
+}
+
 class Descriptors : public LinkTest {
  protected:
   static ESHMRole other(ESHMRole role) {
@@ -209,6 +224,33 @@ TEST_P(Descriptors, HolderWhoseDescriptorsWereClosedIsTold) {
       leave(next);
     }
   }
+}
+
+// Descriptors are checked in turn; none is left out, and no other link is hurt.
+TEST_P(Descriptors, OfManyLinksThoseWhoseDescriptorsWereClosedAreToldAndNoOther) {
+  constexpr size_t kLinks = 40;
+  std::vector<std::string> names;
+  for (size_t i = 0; i < kLinks; ++i) names.push_back(unique_name());
+  Child holder([&](Wire&) {
+    std::vector<Link> links;
+    for (const std::string& one : names) {
+      links.push_back(open_link(config_of(one, ESHM_ROLE_MASTER, GetParam())));
+      CHILD_CHECK(links.back());
+    }
+    CHILD_CHECK(close_descriptors_of(names[kLinks / 2]) > 0);
+    while (write_text(links[kLinks / 2].get(), "x") != ESHM_ERROR_NOT_INITIALIZED) pause_ms(1);
+    pause_ms(20);
+    for (size_t i = 0; i < kLinks; ++i) {
+      CHILD_CHECK(i == kLinks / 2 || write_text(links[i].get(), "x") == ESHM_SUCCESS);
+    }
+    close_all_but_sockets();
+    for (const Link& link : links) {
+      while (write_text(link.get(), "x") != ESHM_ERROR_NOT_INITIALIZED) pause_ms(1);
+    }
+    return 0;
+  });
+  EXPECT_EQ(holder.join(), 0);
+  for (const std::string& one : names) unlink(path_of(one).c_str());
 }
 
 // The successor comes at once, before anything could have been noticed.

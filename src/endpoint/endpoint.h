@@ -65,6 +65,9 @@ class Endpoint {
   // Whom to ring for: peer's process, as far as a bell can be had for it.
   const os::ProcessIdentity& bell_identity() const { return bell_identity_; }
   bool wants_name_watch() const { return retry_.is_running(); }
+  // Whether the application has left this link's descriptor alone; one system
+  // call. Where it has not, the next tend() fences the link.
+  bool find_lock_file();
 
  private:
   Endpoint(Settings settings, std::unique_ptr<Attachment> attachment);
@@ -153,6 +156,7 @@ class Endpoint {
   RetryPolicy retry_;
   std::unique_ptr<RoleSeeker> seeker_;
   bool must_probe_ = false;
+  bool lost_lock_file_ = false;
   bool must_look_again_ = false;  // a move met something half-way
   bool gave_up_ = false;
   bool left_seat_ = false;  // gave up on a lost master for good

@@ -48,6 +48,7 @@ class Service {
   void beat_when_due(uint64_t now, uint64_t& next_tick_ns);
   bool take_signs();
   void tend_due(bool name_changed, uint64_t& next_tick_ns);
+  void check_lock_files(uint64_t now);
   void sort_bells();
   void update_name_watch();
   void list_descriptors();
@@ -69,6 +70,8 @@ class Service {
   std::map<BellKey, Bell> bells_;
   os::NameWatch name_watch_;
   uint64_t name_watch_retry_ns_ = 0;
+  uint64_t next_check_ns_ = 0;
+  size_t next_checked_ = 0;
   std::vector<pollfd> descriptors_;  // the unspent bells in their order, then the name watch
 };
 

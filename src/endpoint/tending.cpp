@@ -56,7 +56,10 @@ void Endpoint::tend_without_thread() {
       last_beat_ns_ = now;
       beats_->fetch_add(1, memory_order_relaxed);
     }
-    if (now >= next_due_ns_) tend(now, false);
+    if (now >= next_due_ns_) {
+      find_lock_file();
+      tend(now, false);
+    }
   }
   if (has_events() && !is_in_callback()) deliver_events();
 }
@@ -89,9 +92,15 @@ void Endpoint::look_at_own_role() {
     fence(ESHM_ERROR_SUPERSEDED);
   } else if (found_corrupt_.load(memory_order_relaxed)) {
     fence(ESHM_ERROR_CORRUPT);
-  } else if (!attachment_->segment().locks().is_still_ours()) {
+  } else if (lost_lock_file_) {
     fence(ESHM_ERROR_NOT_INITIALIZED);
   }
+}
+
+bool Endpoint::find_lock_file() {
+  if (fence_code_ != ESHM_SUCCESS || left_seat_) return true;  // given back already
+  lost_lock_file_ = !attachment_->segment().locks().is_still_ours();
+  return !lost_lock_file_;
 }
 
 // From here on every call answers `code`; the role, as far as it is ours, is free.
