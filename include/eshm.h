@@ -46,7 +46,7 @@ ESHMHandle* eshm_init(const ESHMConfig* config);
 /* Leaves the link and frees the handle; the peer is told that this side left.
  * With auto_cleanup a master removes the name, and so does the last one out.
  * Every other call on the handle must have returned.
- * Returns SUCCESS; INVALID_PARAM for NULL or inside an event callback;
+ * Returns SUCCESS; INVALID_PARAM for NULL or inside a callback;
  * SHM_DELETE where the name could not be removed (the handle is gone then too). */
 int eshm_destroy(ESHMHandle* handle);
 
@@ -157,7 +157,9 @@ const char* eshm_error_string(int code);
  * NULL). A success does not clear it. Valid until the thread's next failure. */
 const char* eshm_last_error(int* code);
 
-/* Who hears what the library has to tell; NULL (the default): nobody. */
+/* Who hears what the library has to tell; NULL (the default): nobody. It is
+ * called like an event callback, on the service thread or (without threads)
+ * inside a call, and may call everything but eshm_init and eshm_destroy. */
 void eshm_set_log_callback(ESHMLogCallback callback, void* context);
 
 /* "major.minor.patch". */

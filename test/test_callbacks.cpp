@@ -97,6 +97,24 @@ TEST_P(Callbacks, SlaveIsToldOfTheMasterThatItHasOfItsLossAndOfGivingUp) {
   eshm_set_event_callback(slave.get(), nullptr, nullptr);
 }
 
+// Lost before anybody listened: the first listener is told the story so far.
+TEST_P(Callbacks, FirstListenerIsToldOfALossBeforeItListened) {
+  for (bool use_threads : {true, false}) {
+    Child master = obeying(config(ESHM_ROLE_MASTER));
+    ASSERT_EQ(master.hear(), "open");
+    EventLog events;
+    ESHMConfig config = patient(ESHM_ROLE_SLAVE);
+    config.use_threads = use_threads;
+    const Link slave = open_link(config);
+    ASSERT_TRUE(slave) << last_error();
+    leave(master);
+    wait_for_state(slave.get(), ESHM_PEER_LEFT);
+    events.listen_to(slave.get());
+    wait_until([&] { return remote_is_alive(slave.get()) || events.all().size() >= 2; });
+    EXPECT_EQ(events.all(), (Events{ESHM_EVENT_CONNECTED, ESHM_EVENT_LEFT}));
+  }
+}
+
 TEST_P(Callbacks, RunOnTheServiceThreadWithAllSignalsBlocked) {
   std::atomic<bool> checked{false};
   const pthread_t test_thread = pthread_self();

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstring>
 #include <mutex>
 #include <string>
@@ -96,6 +97,50 @@ TEST_P(Quiet, LogCallbackHearsFinishedLinesUntilItIsTakenAway) {
   }
   do_all_sorts();
   EXPECT_EQ(log.lines.size(), heard);
+}
+
+// It is called without any lock held: what it calls answers.
+TEST_P(Quiet, LogCallbackMayCallWhatItLikes) {
+  struct Caller {
+    ESHMHandle* link = nullptr;
+    std::atomic<int> lines{0};
+    static void call(ESHMLogLevel, const char*, void* self) {
+      Caller& caller = *static_cast<Caller*>(self);
+      remote_is_alive(caller.link);
+      write_text(caller.link, "from the log");
+      read_text(caller.link, 1);
+      ESHMStatsEx stats = {};
+      EXPECT_EQ(eshm_get_stats_ex(caller.link, &stats), ESHM_SUCCESS);
+      EXPECT_EQ(eshm_set_event_callback(caller.link, nullptr, nullptr), ESHM_SUCCESS);
+      EXPECT_EQ(eshm_destroy(caller.link), ESHM_ERROR_INVALID_PARAM);
+      EXPECT_FALSE(open_link(config_of(unique_name(), ESHM_ROLE_MASTER, GetParam())));
+      EXPECT_EQ(last_error_code(), ESHM_ERROR_INVALID_PARAM);
+      ++caller.lines;
+    }
+  };
+  for (bool use_threads : {true, false}) {
+    Caller caller;
+    ESHMConfig config = this->config(ESHM_ROLE_MASTER);
+    config.use_threads = use_threads;
+    const Link master = open_link(config);
+    ASSERT_TRUE(master) << last_error();
+    caller.link = master.get();
+    eshm_set_log_callback(Caller::call, &caller);
+    ESHMConfig other = at_once(this->config(ESHM_ROLE_SLAVE));
+    other.use_threads = false;  // says nothing by itself
+    Child slave([other](Wire& wire) {
+      eshm_set_log_callback(nullptr, nullptr);
+      const Link link = open_link(other);
+      CHILD_CHECK(link);
+      wire.hear();
+      return 0;
+    });
+    while (caller.lines == 0) remote_is_alive(master.get());
+    slave.say("leave");
+    EXPECT_EQ(slave.join(), 0);
+    while (caller.lines == 1) remote_is_alive(master.get());
+    eshm_set_log_callback(nullptr, nullptr);
+  }
 }
 
 ESHM_ON_BOTH_BACKENDS(Quiet);

@@ -122,7 +122,7 @@ ESHM_EXPORT ESHMHandle* eshm_init(const ESHMConfig* config) {
     return nullptr;
   }
   if (eshm::endpoint::is_in_callback()) {
-    invalid("eshm_init inside an event callback would stop the heartbeat of all links");
+    invalid("eshm_init inside a callback would stop the heartbeat of all links");
     return nullptr;
   }
   try {
@@ -147,7 +147,7 @@ ESHM_EXPORT int eshm_destroy(ESHMHandle* handle) {
   const int unusable = check(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
   if (eshm::endpoint::is_in_callback()) {
-    return invalid("eshm_destroy inside an event callback would wait for itself");
+    return invalid("eshm_destroy inside a callback would wait for itself");
   }
   const std::unique_ptr<Endpoint> endpoint(endpoint_of(handle));
   const Failure failure = endpoint->close();

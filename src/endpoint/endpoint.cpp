@@ -88,6 +88,8 @@ Failure Endpoint::open(Settings settings, std::unique_ptr<Endpoint>& out) {
             return fail(ESHM_ERROR_SHM_CREATE,
                         about(settings) + "no service thread: " + std::strerror(failure), failure);
           }
+        } else if (fresh->has_events()) {
+          fresh->deliver_events();
         }
         out = std::move(fresh);
         return success();
@@ -151,6 +153,8 @@ Endpoint::~Endpoint() = default;
 
 Failure Endpoint::close() {
   if (settings_.use_threads) Service::remove(this);
+  set_event_callback(nullptr, nullptr, nullptr);
+  if (has_events()) deliver_events();  // lines for the log
   const bool is_ours = attachment_->own_record().incarnation.load(memory_order_relaxed) ==
                        attachment_->incarnation();
   Failure failure;

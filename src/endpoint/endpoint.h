@@ -10,6 +10,8 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -56,7 +58,7 @@ class Endpoint {
   void tend(uint64_t now_ns, bool woken);
   // The peer's bell rang: the next look asks the kernel, whatever the beats say.
   void bell_rang() { must_probe_ = true; }
-  // Tells events to the callback; no lock of the tender's may be held.
+  // Tells the callbacks what is due; no lock of the tender's may be held.
   void deliver_events();
   bool has_events() const { return has_events_.load(std::memory_order_acquire); }
   uint64_t next_due_ns() const { return next_due_ns_; }
@@ -112,7 +114,7 @@ class Endpoint {
   void free_reserved_seat();
   void fence(int code);
   void tell(ESHMEvent event);
-  void queue_event(ESHMEvent event);
+  void say(ESHMLogLevel level, const std::string& text);
   void wake_own_waiters();
   bool has_lost_master() const;
   Failure remove_name();
@@ -168,10 +170,18 @@ class Endpoint {
   os::ProcessIdentity bell_identity_;
   uint64_t last_beat_ns_ = 0;  // without threads
 
-  // Events. callback_mutex_ is held while one is told.
+  // What is to be told. callback_mutex_ is held while a callback runs.
+  struct Notice {
+    std::optional<ESHMEvent> event;
+    ESHMLogLevel level = ESHM_LOG_INFO;
+    std::string line;  // "": for the event callback alone
+  };
+  void queue(Notice notice);
+  void remember_untold(ESHMEvent event);
   std::mutex events_mutex_;
-  std::vector<ESHMEvent> events_;
-  bool was_told_connected_ = false;
+  std::vector<Notice> notices_;
+  std::vector<ESHMEvent> untold_;  // what the first event callback has missed
+  bool had_callback_ = false;
   std::atomic<bool> has_events_{false};
   std::mutex callback_mutex_;
   std::atomic<std::thread::id> telling_{};
@@ -180,7 +190,7 @@ class Endpoint {
   void* callback_context_ = nullptr;
 };
 
-// This thread is inside an event callback.
+// This thread is inside a callback of the application.
 bool is_in_callback();
 
 }  // namespace eshm::endpoint

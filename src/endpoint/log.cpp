@@ -27,6 +27,11 @@ void set_log_callback(ESHMLogCallback callback, void* context) {
   current.store(all->back().get(), std::memory_order_release);
 }
 
+bool is_heard() {
+  const Listener* const listener = current.load(std::memory_order_acquire);
+  return listener != nullptr && listener->callback != nullptr;
+}
+
 void log(ESHMLogLevel level, const std::string& text) {
   const Listener* const listener = current.load(std::memory_order_acquire);
   if (listener != nullptr && listener->callback != nullptr) {

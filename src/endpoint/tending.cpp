@@ -221,7 +221,7 @@ void Endpoint::try_to_move(uint64_t now_ns) {
     must_look_again_ = true;
   }
   if (step.verdict == RoleSeeker::Verdict::kRefused) {
-    log(ESHM_LOG_WARNING, step.failure.text);
+    say(ESHM_LOG_WARNING, step.failure.text);
   }
   if (step.verdict != RoleSeeker::Verdict::kTaken) return;
   move_to(std::move(step.attachment));
@@ -291,38 +291,58 @@ void Endpoint::wake_own_waiters() {
 
 void Endpoint::tell(ESHMEvent event) {
   wake_own_waiters();
-  log(level_of(event), about(settings_) + text_of(event));
+  Notice notice;
+  notice.event = event;
+  notice.level = level_of(event);
+  if (is_heard()) notice.line = about(settings_) + text_of(event);
   const std::lock_guard<std::mutex> lock(events_mutex_);
-  if (callback_ != nullptr) queue_event(event);
+  if (!had_callback_) remember_untold(event);
+  if (callback_ != nullptr || !notice.line.empty()) queue(std::move(notice));
 }
 
-void Endpoint::queue_event(ESHMEvent event) {
-  was_told_connected_ = true;
-  events_.push_back(event);
+void Endpoint::say(ESHMLogLevel level, const std::string& text) {
+  if (!is_heard()) return;
+  const std::lock_guard<std::mutex> lock(events_mutex_);
+  queue({std::nullopt, level, text});
+}
+
+void Endpoint::queue(Notice notice) {
+  notices_.push_back(std::move(notice));
   has_events_.store(true, memory_order_release);
 }
 
+// A slave has met its master, and may have lost it, before anybody could listen.
+void Endpoint::remember_untold(ESHMEvent event) {
+  const bool is_good = event == ESHM_EVENT_CONNECTED || event == ESHM_EVENT_ALIVE ||
+                       event == ESHM_EVENT_RECONNECTED;
+  if (is_good) untold_.assign(1, ESHM_EVENT_CONNECTED);
+  if (event == ESHM_EVENT_STALE && untold_.size() > 1) untold_.resize(1);
+  if (!is_good) untold_.push_back(event);
+}
+
+// The callbacks may call into the library: they run without any lock that a
+// call takes.
 void Endpoint::deliver_events() {
   const std::lock_guard<std::mutex> telling(callback_mutex_);
   telling_.store(std::this_thread::get_id(), memory_order_relaxed);
   for (;;) {
-    ESHMEvent event;
+    Notice notice;
     ESHMEventCallback callback;
     void* context;
     {
       const std::lock_guard<std::mutex> lock(events_mutex_);
-      if (events_.empty() || callback_ == nullptr) {
-        events_.clear();
+      if (notices_.empty()) {
         has_events_.store(false, memory_order_release);
         break;
       }
-      event = events_.front();
-      events_.erase(events_.begin());
+      notice = std::move(notices_.front());
+      notices_.erase(notices_.begin());
       callback = callback_;
       context = callback_context_;
     }
     in_callback = true;
-    callback(handle_, event, context);
+    if (!notice.line.empty()) log(notice.level, notice.line);
+    if (notice.event && callback != nullptr) callback(handle_, *notice.event, context);
     in_callback = false;
   }
   telling_.store(std::thread::id(), memory_order_relaxed);
@@ -336,9 +356,12 @@ void Endpoint::set_event_callback(ESHMHandle* handle, ESHMEventCallback callback
   handle_ = handle;
   callback_ = callback;
   callback_context_ = context;
-  // A slave has met its master before anybody could listen.
-  const bool has_met = peer_state_.load(memory_order_acquire) != ESHM_PEER_NEVER_SEEN;
-  if (callback_ != nullptr && has_met && !was_told_connected_) queue_event(ESHM_EVENT_CONNECTED);
+  if (callback_ == nullptr || had_callback_) return;
+  had_callback_ = true;
+  // Those among the notices are lines for the log: the event comes from here.
+  for (Notice& notice : notices_) notice.event.reset();
+  for (const ESHMEvent event : untold_) queue({event, ESHM_LOG_INFO, {}});
+  untold_.clear();
 }
 
 }  // namespace eshm::endpoint
