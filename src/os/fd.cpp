@@ -48,14 +48,6 @@ void after_fork_in_child() {
   fork_counter.fetch_add(1, std::memory_order_relaxed);
 }
 
-void watch_forks() {
-  static const int once = [] {
-    registry();
-    return pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-  }();
-  (void)once;
-}
-
 class RegistryLock {
  public:
   RegistryLock() { pthread_mutex_lock(&registry().mutex); }
@@ -66,8 +58,16 @@ class RegistryLock {
 
 std::atomic<uint32_t> fork_counter{1};
 
+void count_forks() {
+  static const int once = [] {
+    registry();
+    return pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+  }();
+  (void)once;
+}
+
 int Fd::open(const std::function<int()>& opener, Fd& out) {
-  watch_forks();
+  count_forks();
   Fd fresh;
   {
     const RegistryLock lock;

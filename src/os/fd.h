@@ -16,6 +16,9 @@ namespace eshm::os {
 extern std::atomic<uint32_t> fork_counter;
 inline uint32_t fork_epoch() { return fork_counter.load(std::memory_order_relaxed); }
 
+// From the first call on; before, there is nothing that a fork could spoil.
+void count_forks();
+
 // An owned descriptor.
 //
 // A forked child closes it before fork() returns there: a descriptor that the

@@ -31,9 +31,7 @@ struct ProcStat {
   uint64_t start_time = 0;
 };
 
-bool read_stat(pid_t pid, ProcStat& out) {
-  char path[32];
-  std::snprintf(path, sizeof path, "/proc/%d/stat", int(pid));
+bool read_stat(const char* path, ProcStat& out) {
   const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return false;
   char text[1024];
@@ -60,6 +58,12 @@ bool read_stat(pid_t pid, ProcStat& out) {
   return false;
 }
 
+bool read_stat(pid_t pid, ProcStat& out) {
+  char path[32];
+  std::snprintf(path, sizeof path, "/proc/%d/stat", int(pid));
+  return read_stat(path, out);
+}
+
 uint64_t namespace_inode(const char* path) {
   struct stat meta;
   return ::stat(path, &meta) == 0 ? uint64_t(meta.st_ino) : 0;
@@ -68,13 +72,20 @@ uint64_t namespace_inode(const char* path) {
 }  // namespace
 
 ProcessIdentity self() {
-  thread_local ProcessIdentity cached;  // a lock could be held in a forked child for ever
+  // A lock could be held in a forked child for ever.
+  thread_local ProcessIdentity cached;
+  thread_local uint32_t cached_epoch = 0;
+  count_forks();
+  // In a new PID namespace a child may have the number of its parent.
   const pid_t pid = getpid();
-  if (cached.pid != pid) {
+  if (cached_epoch != fork_epoch() || cached.pid != pid) {
+    ProcStat stat;
     cached.pid = pid;
-    cached.start_time = start_time_of(pid);
+    // Not by number: /proc may be of another PID namespace.
+    cached.start_time = read_stat("/proc/self/stat", stat) ? stat.start_time : 0;
     cached.pid_namespace = namespace_inode("/proc/self/ns/pid");
     cached.time_namespace = namespace_inode("/proc/self/ns/time");
+    cached_epoch = fork_epoch();
   }
   return cached;
 }

@@ -92,6 +92,11 @@ int open_named(const std::string& path, bool writable, Fd& out) {
   return Fd::open([&] { return ::open(path.c_str(), flags); }, out);
 }
 
+bool exists(const std::string& path) {
+  struct stat named;
+  return lstat(path.c_str(), &named) == 0;
+}
+
 bool names_file(const std::string& path, const struct stat& file) {
   struct stat named;
   return lstat(path.c_str(), &named) == 0 && named.st_dev == file.st_dev &&

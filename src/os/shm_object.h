@@ -59,6 +59,9 @@ int link_unnamed(const Fd& file, const std::string& path);
 // the other end of a FIFO. Returns 0 or the errno: ENOENT, ELOOP (a link)...
 int open_named(const std::string& path, bool writable, Fd& out);
 
+// Something has that name (a link does, whatever it points to).
+bool exists(const std::string& path);
+
 // The name means this file now.
 bool names_file(const std::string& path, const struct stat& file);
 

@@ -63,15 +63,16 @@ int SysvBlock::create(const std::string& key_text, size_t bytes, mode_t mode, Sy
 }
 
 int SysvBlock::attach(int id, size_t bytes, uid_t owner, bool writable, SysvBlock& out) {
-  shmid_ds state;
-  if (shmctl(id, IPC_STAT, &state) != 0) return errno;
-  if (state.shm_segsz != bytes) return EINVAL;
-  if (state.shm_perm.uid != owner) return EACCES;
   void* const at = shmat(id, nullptr, writable ? 0 : SHM_RDONLY);
   if (at == reinterpret_cast<void*>(-1)) return errno;
   SysvBlock block;
   block.id_ = id;
   block.data_ = static_cast<std::byte*>(at);
+  // Attached first: from now on the id cannot come to mean another segment.
+  shmid_ds state;
+  if (shmctl(id, IPC_STAT, &state) != 0) return errno;
+  if (state.shm_segsz != bytes) return EINVAL;
+  if (state.shm_perm.uid != owner) return EACCES;
   out = std::move(block);
   return 0;
 }
