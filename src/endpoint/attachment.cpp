@@ -84,7 +84,8 @@ Failure DataMapping::create(const Settings& settings, SegmentFile& segment, Dire
 Failure Attachment::create(const Settings& settings, std::unique_ptr<Attachment>& out) {
   const layout::Plan plan =
       layout::plan_segment(settings.backend, settings.shape[layout::kMasterToSlave],
-                           settings.shape[layout::kSlaveToMaster], settings.auto_cleanup);
+                           settings.shape[layout::kSlaveToMaster], settings.auto_cleanup,
+                           os::page_bytes());
   std::shared_ptr<SegmentFile> segment;
   if (Failure failure = SegmentFile::create(settings, plan, segment)) return failure;
   auto attachment = std::make_unique<Attachment>(ESHM_ROLE_MASTER, std::move(segment));

@@ -91,7 +91,8 @@ Found look_at_name(const Settings& settings) {
   unsigned char head[layout::kJudgedBytes];
   const ssize_t count = pread(found.file.get(), head, sizeof head, 0);
   layout::Judgement judgement =
-      layout::judge(head, size_t(std::max<ssize_t>(count, 0)), uint64_t(found.meta.st_size));
+      layout::judge(head, size_t(std::max<ssize_t>(count, 0)), uint64_t(found.meta.st_size),
+                    os::page_bytes());
   found.finding = judgement.finding;
   found.plan = judgement.plan;
   if (found.finding != Finding::kFine && found.finding != Finding::kSuperseded) {
@@ -219,6 +220,10 @@ bool SegmentFile::is_named(const Settings& settings) const {
 bool SegmentFile::is_held(layout::LockByte byte) const {
   bool held = true;
   return locks_.is_held_elsewhere(byte, held) != 0 || held;
+}
+
+void remove_abandoned_successor(const Settings& settings) {
+  os::unlink_name(os::successor_path(settings.name));
 }
 
 Succession::~Succession() {

@@ -93,6 +93,11 @@ std::string about(const Settings& settings);
 // "PID 4711", or "PID 4711 of another PID namespace".
 std::string name_of(const Holder& holder);
 
+// Takes away what a process that was killed between the making and the naming of
+// a successor left. (Under the succession lock of what has the name: then nobody
+// is at it.)
+void remove_abandoned_successor(const Settings& settings);
+
 // Holds the succession lock of a segment: every change of its roles and of
 // its name is made under it.
 class Succession {

@@ -7,8 +7,6 @@
 namespace eshm::layout {
 namespace {
 
-constexpr uint64_t kPageBytes = 4096;
-
 constexpr uint64_t round_up(uint64_t value, uint64_t unit) {
   return (value + unit - 1) / unit * unit;
 }
@@ -65,7 +63,7 @@ bool operator==(const ChannelShape& a, const ChannelShape& b) {
          a.queue_bytes == b.queue_bytes;
 }
 
-ChannelGeometry plan_channel(const ChannelShape& shape) {
+ChannelGeometry plan_channel(const ChannelShape& shape, uint64_t page_bytes) {
   ChannelGeometry geometry = {};
   geometry.delivery = shape.delivery;
   geometry.flags = shape.flags;
@@ -83,24 +81,25 @@ ChannelGeometry plan_channel(const ChannelShape& shape) {
     geometry.slot_stride =
         round_up(geometry.payload_offset + shape.max_message_bytes, kLineBytes);
     geometry.data_bytes =
-        round_up(kFirstSlotOffset + geometry.slot_count * geometry.slot_stride, kPageBytes);
+        round_up(kFirstSlotOffset + geometry.slot_count * geometry.slot_stride, page_bytes);
   } else {
-    geometry.data_bytes = round_up(kFirstSlotOffset + shape.queue_bytes, kPageBytes);
+    geometry.data_bytes = round_up(kFirstSlotOffset + shape.queue_bytes, page_bytes);
   }
   return geometry;
 }
 
 Plan plan_segment(uint32_t backend, const ChannelShape& m2s, const ChannelShape& s2m,
-                  bool auto_cleanup) {
+                  bool auto_cleanup, uint64_t page_bytes) {
   Plan plan = {};
   plan.identity.magic = kMagic;
   plan.identity.layout_version = kLayoutVersion;
   plan.identity.control_bytes = kControlBytes;
   plan.identity.backend = backend;
   plan.identity.auto_cleanup = auto_cleanup ? 1 : 0;
-  plan.geometry[kMasterToSlave] = plan_channel(m2s);
-  plan.geometry[kSlaveToMaster] = plan_channel(s2m);
-  uint64_t file_bytes = kControlBytes;
+  plan.identity.page_bytes = page_bytes;
+  plan.geometry[kMasterToSlave] = plan_channel(m2s, page_bytes);
+  plan.geometry[kSlaveToMaster] = plan_channel(s2m, page_bytes);
+  uint64_t file_bytes = round_up(kControlBytes, page_bytes);
   if (backend == ESHM_BACKEND_POSIX) {
     for (ChannelGeometry& geometry : plan.geometry) {
       geometry.data_offset = file_bytes;

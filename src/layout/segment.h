@@ -56,7 +56,8 @@ struct Identity {
   uint64_t nonce;          // random, of this segment
   uint32_t backend;        // ESHMBackend
   uint32_t auto_cleanup;   // the master's eshm_destroy removes the name
-  uint64_t reserved[2];
+  uint64_t page_bytes;     // of the host: areas begin at multiples
+  uint64_t reserved;
 };
 
 struct ChannelGeometry {
@@ -234,9 +235,12 @@ struct ChannelShape {
 ChannelShape shape_of(const ChannelGeometry& geometry);
 bool operator==(const ChannelShape& a, const ChannelShape& b);
 
-// Works out slots and sizes. The shape's numbers are in range (the API's
+constexpr uint64_t kSmallestPageBytes = 4096;  // of any host
+
+// Works out slots and sizes, which fill whole pages. The shape's numbers are in range (the API's
 // documentation names the ranges); 64-bit arithmetic cannot overflow then.
-ChannelGeometry plan_channel(const ChannelShape& shape);
+ChannelGeometry plan_channel(const ChannelShape& shape,
+                             uint64_t page_bytes = kSmallestPageBytes);
 
 // The part of a segment that is written once.
 struct Plan {
@@ -244,9 +248,10 @@ struct Plan {
   ChannelGeometry geometry[2];
 };
 
-// Works out a whole segment, without nonces and System V ids.
+// Works out a whole segment, without nonces and System V ids. `page_bytes` is
+// the host's, since areas are mapped by themselves.
 Plan plan_segment(uint32_t backend, const ChannelShape& m2s, const ChannelShape& s2m,
-                  bool auto_cleanup);
+                  bool auto_cleanup, uint64_t page_bytes);
 
 // Of this build's layout and of all that a plan holds; must be computed last.
 uint64_t fingerprint_of(const Plan& plan);

@@ -33,7 +33,8 @@ bool is_consistent(const Plan& plan) {
   }
   if (plan.identity.backend > ESHM_BACKEND_SYSV || plan.identity.auto_cleanup > 1) return false;
   Plan expected = plan_segment(plan.identity.backend, shape_of(plan.geometry[0]),
-                               shape_of(plan.geometry[1]), plan.identity.auto_cleanup != 0);
+                               shape_of(plan.geometry[1]), plan.identity.auto_cleanup != 0,
+                               plan.identity.page_bytes);
   for (int direction : {0, 1}) {
     const ChannelGeometry& found = plan.geometry[direction];
     ChannelGeometry& wanted = expected.geometry[direction];
@@ -48,7 +49,8 @@ bool is_consistent(const Plan& plan) {
 
 }  // namespace
 
-Judgement judge(const unsigned char* bytes, size_t count, uint64_t file_bytes) {
+Judgement judge(const unsigned char* bytes, size_t count, uint64_t file_bytes,
+                uint64_t host_page_bytes) {
   Judgement result;
   const auto found = [&](Finding finding, std::string reason) {
     result.finding = finding;
@@ -93,6 +95,11 @@ Judgement judge(const unsigned char* bytes, size_t count, uint64_t file_bytes) {
                                     "fingerprint " +
                                         in_hex(identity.fingerprint) + ", expected " +
                                         in_hex(expected));
+  }
+  if (result.plan.identity.page_bytes != host_page_bytes) {
+    return found(Finding::kOtherSizes,
+                 "it was made for pages of " + to_string(result.plan.identity.page_bytes) +
+                     " bytes, this host has " + to_string(host_page_bytes));
   }
   if (!is_consistent(result.plan)) {
     return found(Finding::kCorrupt, "the sizes in its header contradict each other");

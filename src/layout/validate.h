@@ -30,7 +30,9 @@ struct Judgement {
 };
 
 // `bytes` is a private copy of the first `count` bytes of a file of
-// `file_bytes` bytes. Any content is allowed.
-Judgement judge(const unsigned char* bytes, size_t count, uint64_t file_bytes);
+// `file_bytes` bytes, on a host with pages of `host_page_bytes`. Any content is
+// allowed.
+Judgement judge(const unsigned char* bytes, size_t count, uint64_t file_bytes,
+                uint64_t host_page_bytes);
 
 }  // namespace eshm::layout
