@@ -352,6 +352,8 @@ TEST_P(TimeNamespace, PeersOfAnotherClockTalkAreHungKilledAndReplacedLikeAnyOthe
   ASSERT_EQ(third.opened(), "open");
   ASSERT_EQ(ask(third.wire(), "write c"), "0");
   EXPECT_EQ(read_text(slave.get(), UINT32_MAX), "c");
+  // Messages are read before a new master is met: until then, dead means the last one.
+  wait_for_state(slave.get(), ESHM_PEER_ALIVE);
   third.signal(SIGKILL);
   wait_for_state(slave.get(), ESHM_PEER_DEAD);
   eshm_set_event_callback(slave.get(), nullptr, nullptr);
