@@ -214,6 +214,70 @@ TEST(PeerWatchRules, MovedToASegmentWhoseHolderIsDeadItIsNotThere) {
   }
 }
 
+// ---- a newcomer that does not get ready
+
+constexpr Sighting half_way(uint64_t now) { return {now, true, 0, 0, 5, true}; }
+
+TEST(PeerWatchRules, NewcomerWhoseRecordStaysIncompleteIsStaleAfterTheThreshold) {
+  for (ESHMPeerState state : kStates) {
+    PeerWatch watch = watch_in(state);
+    ASSERT_TRUE(watch.needs_lock_probe(half_way(1001))) << state;
+    EXPECT_EQ(watch.see(half_way(1001)), kNothing) << state;
+    EXPECT_EQ(watch.see(half_way(1000 + kThreshold)), kNothing) << state;
+    EXPECT_EQ(watch.state(), state);
+    const auto event = watch.see(half_way(1001 + kThreshold));
+    EXPECT_EQ(watch.state(), ESHM_PEER_STALE);
+    EXPECT_EQ(event.has_value(), state != ESHM_PEER_STALE) << "told once";
+    EXPECT_EQ(watch.see(half_way(9000)), kNothing) << state;
+    // It gets ready after all, or dies. A good-bye was its predecessor's.
+    PeerWatch dying = watch;
+    ASSERT_TRUE(dying.needs_lock_probe({9001, false, 0, kKnown, 5, true}));
+    EXPECT_EQ(dying.see({9001, false, 0, kKnown, 5, true}), ESHM_EVENT_DEAD) << state;
+    EXPECT_EQ(watch.see({9001, true, kOther, 0, 5, true}),
+              state == ESHM_PEER_NEVER_SEEN ? ESHM_EVENT_CONNECTED : ESHM_EVENT_RECONNECTED);
+    EXPECT_EQ(watch.state(), ESHM_PEER_ALIVE);
+  }
+}
+
+// Stopped before it has touched the record, which still shows the last holder.
+TEST(PeerWatchRules, NewcomerBehindItsPredecessorsRecordIsStaleAfterTheThreshold) {
+  for (ESHMPeerState state : {ESHM_PEER_DEAD, ESHM_PEER_LEFT}) {
+    PeerWatch watch = watch_in(state);
+    const Sighting behind{1001, true, kKnown, 0, 5, true};
+    ASSERT_TRUE(watch.needs_lock_probe(behind));
+    EXPECT_EQ(watch.see(behind), kNothing);
+    EXPECT_EQ(watch.see({1001 + kThreshold, true, kKnown, 0, 5, true}), ESHM_EVENT_STALE);
+    EXPECT_EQ(watch.see({5000, true, 0, 0, 5, true}), kNothing);
+    EXPECT_EQ(watch.see({5001, true, kOther, 0, 5, true}), ESHM_EVENT_RECONNECTED);
+  }
+}
+
+TEST(PeerWatchRules, NewcomersBetweenWhomTheLockWasFreeHaveAThresholdEach) {
+  PeerWatch watch(kThreshold);
+  watch.see(half_way(1000));
+  watch.see({1050, false, 0, 0, 0, true});
+  EXPECT_EQ(watch.see(half_way(1060)), kNothing);
+  EXPECT_EQ(watch.see(half_way(1059 + kThreshold)), kNothing);
+  EXPECT_EQ(watch.see(half_way(1060 + kThreshold)), ESHM_EVENT_STALE);
+}
+
+// ---- a slave has a master from the beginning
+
+TEST(PeerWatchRules, MasterThatIsGoneByTheFirstLookIsDeadOrHasLeft) {
+  for (bool said_good_bye : {false, true}) {
+    for (uint64_t incarnation : {uint64_t(0), kKnown}) {
+      PeerWatch watch(kThreshold, true);
+      const bool has_left = said_good_bye && incarnation != 0;
+      const Sighting gone{1000, false, incarnation, has_left ? kKnown : 0, 5};
+      ASSERT_TRUE(watch.needs_lock_probe(gone));
+      EXPECT_EQ(watch.see(gone), has_left ? ESHM_EVENT_LEFT : ESHM_EVENT_DEAD);
+      EXPECT_EQ(watch.see(gone), kNothing);
+      EXPECT_FALSE(watch.needs_lock_probe(gone)) << "a system call each look";
+      EXPECT_EQ(watch.see({1001, true, kOther, 0, 0}), ESHM_EVENT_RECONNECTED);
+    }
+  }
+}
+
 // A peer of which the truth is known, looked at as the tender looks.
 TEST(PeerWatchRules, NoWalkOfAPeersLifeIsMistold) {
   test::Random random;
@@ -252,7 +316,8 @@ TEST(PeerWatchRules, NoWalkOfAPeersLifeIsMistold) {
     if (lives && is_complete && !was_complete) incarnation = ++next_incarnation;
     was_complete = lives && is_complete;
 
-    Sighting sighting{now, false, lives && !is_complete ? 0 : incarnation, left, beats};
+    Sighting sighting{now, false, lives && !is_complete ? 0 : incarnation, left, beats,
+                      lives && !is_complete};
     sighting.holds_lock = watch.needs_lock_probe(sighting) ? lives : watch.is_there();
     const ESHMPeerState before = watch.state();
     const auto event = watch.see(sighting);

@@ -140,7 +140,7 @@ Endpoint::Endpoint(Settings settings, std::unique_ptr<Attachment> attachment)
       epoch_(os::fork_epoch()),
       attachment_(std::move(attachment)),
       ends_(attachment_->take_ends()),
-      watch_(settings_.stale_threshold_ms * os::kNsPerMs),
+      watch_(settings_.stale_threshold_ms * os::kNsPerMs, role_ == ESHM_ROLE_SLAVE),
       retry_(limits_of(settings_, settings_.disconnect_behavior)),
       look_interval_ns_(std::clamp<uint64_t>(settings_.stale_threshold_ms * os::kNsPerMs / 4,
                                              os::kNsPerMs, 10 * os::kNsPerMs)) {
@@ -159,7 +159,7 @@ Failure Endpoint::close() {
                        attachment_->incarnation();
   Failure failure;
   if (is_ours && fence_code_ == ESHM_SUCCESS && !left_seat_) {
-    failure = remove_name();
+    failure = remove_name(kUnlinkPatienceNs);
     // Before the lock falls: whoever then sees it free knows why.
     attachment_->own_record().left.store(attachment_->incarnation(), memory_order_release);
   }
@@ -167,14 +167,15 @@ Failure Endpoint::close() {
 }
 
 // The name goes with a master that has the duty of cleaning up, and with a
-// slave that is the last one out. (A link that was superseded has no name.)
-Failure Endpoint::remove_name() {
+// slave that is the last one out. (A link that was superseded has none, unless
+// its successor died on the way to it.)
+Failure Endpoint::remove_name(uint64_t patience_ns) {
   const std::shared_ptr<SegmentFile> segment = attachment_->segment_ptr();
   if (segment->plan().identity.auto_cleanup == 0) return success();
   const uint64_t began = os::monotonic_ns();
   Succession succession(segment);
   while (!succession.try_take()) {  // a newcomer has it, for microseconds
-    if (os::monotonic_ns() - began >= kUnlinkPatienceNs) {
+    if (os::monotonic_ns() - began >= patience_ns) {
       return fail(ESHM_ERROR_SHM_DELETE,
                   about(settings_) + name_of(read_record(segment->page().succession)) +
                       " hangs while it changes the roles of this link");
@@ -182,7 +183,8 @@ Failure Endpoint::remove_name() {
     pause_a_little();
   }
   const bool is_last = role_ == ESHM_ROLE_MASTER || !segment->is_held(layout::kMasterByte);
-  if (!is_last || segment->is_superseded() || !segment->is_named(settings_)) return success();
+  if (!is_last || !segment->is_named(settings_)) return success();
+  remove_abandoned_successor(settings_);
   const int failure = os::unlink_name(os::object_path(settings_.name));
   if (failure == 0 || failure == ENOENT) return success();
   return fail(ESHM_ERROR_SHM_DELETE, about(settings_) + "cannot be removed: " + std::strerror(failure),

@@ -117,7 +117,7 @@ class Endpoint {
   void say(ESHMLogLevel level, const std::string& text);
   void wake_own_waiters();
   bool has_lost_master() const;
-  Failure remove_name();
+  Failure remove_name(uint64_t patience_ns);
   std::shared_ptr<Attachment> current() const;
 
   Settings settings_;

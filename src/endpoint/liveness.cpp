@@ -5,27 +5,34 @@
 namespace eshm::endpoint {
 
 std::optional<ESHMEvent> PeerWatch::see(const Sighting& sighting) {
-  const bool is_known = incarnation_ != 0;
   const bool was_there = is_there();
-  if (sighting.holds_lock && sighting.incarnation != 0 && sighting.incarnation != incarnation_) {
-    return meet(sighting);
+  if (!sighting.holds_lock) {
+    half_way_since_ns_ = 0;
+    if (was_there) return lose(sighting.left == incarnation_ && !is_nameless_);
+    if (has_peer_ && !was_met_) {
+      incarnation_ = sighting.incarnation;
+      return lose(incarnation_ != 0 && sighting.left == incarnation_);
+    }
+    return std::nullopt;  // nobody yet, or gone and still gone
   }
-  if (!sighting.holds_lock && is_known && was_there) return lose(sighting);
-  if (sighting.holds_lock && sighting.incarnation == incarnation_ && was_there) {
-    return follow(sighting);
-  }
-  return std::nullopt;  // nobody yet, a newcomer half-way, or gone and still gone
+  if (sighting.incarnation != 0 && sighting.incarnation != incarnation_) return meet(sighting);
+  // The lock is another's than the record's, or the record is being filled in.
+  if (sighting.incarnation == 0 || !was_there || is_nameless_) return await_record(sighting);
+  return follow(sighting);
 }
 
 bool PeerWatch::needs_lock_probe(const Sighting& sighting) const {
   const bool is_another = sighting.incarnation != incarnation_;
   if (is_another && sighting.incarnation != 0) return true;
-  return is_there() &&
-         (is_another || sighting.beats == beats_ || sighting.left == incarnation_);
+  if (!is_there()) return sighting.roles_change || (has_peer_ && !was_met_);
+  return is_another || is_nameless_ || sighting.beats == beats_ || sighting.left == incarnation_;
 }
 
 std::optional<ESHMEvent> PeerWatch::meet(const Sighting& sighting) {
-  const bool is_first = state_ == ESHM_PEER_NEVER_SEEN;
+  const bool is_first = !was_met_;
+  was_met_ = true;
+  is_nameless_ = false;
+  half_way_since_ns_ = 0;
   state_ = ESHM_PEER_ALIVE;
   incarnation_ = sighting.incarnation;
   beats_ = sighting.beats;
@@ -33,10 +40,24 @@ std::optional<ESHMEvent> PeerWatch::meet(const Sighting& sighting) {
   return is_first ? ESHM_EVENT_CONNECTED : ESHM_EVENT_RECONNECTED;
 }
 
-std::optional<ESHMEvent> PeerWatch::lose(const Sighting& sighting) {
-  const bool said_good_bye = sighting.left == incarnation_;
+std::optional<ESHMEvent> PeerWatch::lose(bool said_good_bye) {
+  was_met_ |= has_peer_;
+  is_nameless_ = false;
   state_ = said_good_bye ? ESHM_PEER_LEFT : ESHM_PEER_DEAD;
   return said_good_bye ? ESHM_EVENT_LEFT : ESHM_EVENT_DEAD;
+}
+
+// Filling a record in takes microseconds. A newcomer that does not come to its
+// end within the threshold hangs as much as one that does not beat.
+std::optional<ESHMEvent> PeerWatch::await_record(const Sighting& sighting) {
+  if (half_way_since_ns_ == 0) half_way_since_ns_ = sighting.now_ns;
+  const bool hangs = sighting.now_ns - half_way_since_ns_ >= stale_threshold_ns_;
+  if (is_nameless_ || !hangs) return std::nullopt;
+  is_nameless_ = true;
+  const bool was_stale = state_ == ESHM_PEER_STALE;
+  state_ = ESHM_PEER_STALE;
+  if (was_stale) return std::nullopt;
+  return ESHM_EVENT_STALE;
 }
 
 std::optional<ESHMEvent> PeerWatch::follow(const Sighting& sighting) {
@@ -55,6 +76,8 @@ std::optional<ESHMEvent> PeerWatch::follow(const Sighting& sighting) {
 
 void PeerWatch::forget_segment() {
   incarnation_ = 0;
+  is_nameless_ = false;
+  half_way_since_ns_ = 0;
   // Until the new holder is met it is not there: it may have died meanwhile.
   if (is_there()) state_ = ESHM_PEER_DEAD;
 }

@@ -17,12 +17,16 @@ struct Sighting {
   uint64_t incarnation = 0;  // of the record; 0: nobody yet, or being filled in
   uint64_t left = 0;         // incarnation that said good-bye
   uint64_t beats = 0;
+  bool roles_change = false;  // somebody holds, or died with, the succession lock
 };
 
 // never seen -> alive <-> stale -> dead | left -> alive (another one) ...
 class PeerWatch {
  public:
-  explicit PeerWatch(uint64_t stale_threshold_ns) : stale_threshold_ns_(stale_threshold_ns) {}
+  // `has_peer`: there is one from the beginning (a slave has a master), even if
+  // it should be gone by the first look.
+  explicit PeerWatch(uint64_t stale_threshold_ns, bool has_peer = false)
+      : stale_threshold_ns_(stale_threshold_ns), has_peer_(has_peer) {}
 
   // Answers the event to tell, if there is one.
   std::optional<ESHMEvent> see(const Sighting& sighting);
@@ -41,14 +45,19 @@ class PeerWatch {
 
  private:
   std::optional<ESHMEvent> meet(const Sighting& sighting);
-  std::optional<ESHMEvent> lose(const Sighting& sighting);
+  std::optional<ESHMEvent> lose(bool said_good_bye);
   std::optional<ESHMEvent> follow(const Sighting& sighting);
+  std::optional<ESHMEvent> await_record(const Sighting& sighting);
 
   uint64_t stale_threshold_ns_;
+  bool has_peer_;
+  bool was_met_ = false;
+  bool is_nameless_ = false;  // stale is a newcomer whose record stays incomplete
   ESHMPeerState state_ = ESHM_PEER_NEVER_SEEN;
   uint64_t incarnation_ = 0;
   uint64_t beats_ = 0;
   uint64_t last_change_ns_ = 0;
+  uint64_t half_way_since_ns_ = 0;  // 0: no newcomer is
 };
 
 // A slave's patience with the loss of its master.

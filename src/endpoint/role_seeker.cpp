@@ -21,11 +21,23 @@ namespace {
 // So long the same process may hold the succession lock, which healthy ones
 // hold for microseconds, before it is called hung.
 constexpr uint64_t kSuccessionPatienceNs = 1'000 * os::kNsPerMs;
+// Whose record is incomplete has no number to be told from the next one by: it
+// must be so at this many looks in a row.
+constexpr uint32_t kIncompleteLooks = 200;
+// A role that changes its holder so often while it is watched has living ones.
+constexpr uint32_t kHoldersWatched = 1'000;
 
 Step look_again(Failure meanwhile = {}) {
   return {Verdict::kLookAgain, std::move(meanwhile), nullptr};
 }
 Step refused(Failure failure) { return {Verdict::kRefused, std::move(failure), nullptr}; }
+
+bool is_exiting(const Holder& holder) {
+  const bool is_visible = holder.process.pid_namespace == os::self().pid_namespace &&
+                          holder.process.start_time == os::start_time_of(holder.process.pid);
+  return is_visible && os::is_exiting(holder.process.pid);
+}
+
 Step taken(std::unique_ptr<Attachment> attachment) {
   attachment->segment().close_file();
   return {Verdict::kTaken, {}, std::move(attachment)};
@@ -76,8 +88,12 @@ Step RoleSeeker::give_birth() {
     if (failure.error_number == ENOSPC) return look_again(std::move(failure));
     return refused(std::move(failure));
   }
+  Succession succession(fresh->segment_ptr());
+  const bool must_tidy = os::exists(os::successor_path(settings_.name));
+  if (must_tidy) succession.try_take();  // nobody else has the file
   const std::string path = os::object_path(settings_.name);
   const int failure = os::link_unnamed(fresh->segment().file(), path);
+  if (must_tidy && failure == 0) remove_abandoned_successor(settings_);
   if (failure == EEXIST) return look_again();
   if (failure != 0) {
     return refused(fail(ESHM_ERROR_SHM_CREATE,
@@ -92,10 +108,9 @@ Step RoleSeeker::succeed(const SegmentPtr& segment) {
   if (!succession.try_take()) return succession_is_busy(*segment);
   if (!segment->is_named(settings_)) return look_again();
   if (segment->is_superseded()) {
+    // Whoever superseded it died before the name was given away.
     if (segment->meta().st_uid != geteuid()) return refuse_foreign();
-    std::unique_ptr<Attachment> fresh;
-    if (Failure failure = Attachment::create(settings_, fresh)) return refused(std::move(failure));
-    return install_over(*segment, std::move(fresh));
+    return supersede(segment);
   }
   if (segment->is_held(layout::kMasterByte)) return look_again();
   const bool can_adopt = segment->is_held(layout::kSlaveByte) && same_shape(segment->plan());
@@ -112,6 +127,7 @@ Step RoleSeeker::adopt(const SegmentPtr& segment) {
   if (attachment->segment().locks().try_lock(layout::kMasterByte) != 0) return look_again();
   attachment->assume_role(settings_, os::random_nonzero());
   wake_all_waiters(attachment->segment());
+  remove_abandoned_successor(settings_);
   return taken(std::move(attachment));
 }
 
@@ -135,19 +151,12 @@ Step RoleSeeker::start_afresh(const SegmentPtr& segment) {
 // Somebody is master. Healthy: refused, and told who. Hung: replaced.
 Step RoleSeeker::challenge(const SegmentPtr& segment) {
   const Holder holder = read_record(segment->page().master);
-  if (holder.incarnation == 0) return look_again();
+  if (holder.incarnation == 0) return wait_for_record(*segment);
   const uint64_t beats = segment->page().beat[0].line.beats.load(memory_order_relaxed);
   const Pulse pulse = feel_pulse(holder, beats);
   if (pulse == Pulse::kUndecided) return {Verdict::kWatching, {}, nullptr};
   if (pulse == Pulse::kBeats) return refuse_taken("master", holder, pulse);
-  const bool is_visible = holder.process.pid_namespace == os::self().pid_namespace &&
-                          holder.process.start_time == os::start_time_of(holder.process.pid);
-  if (is_visible && os::is_exiting(holder.process.pid)) {
-    // Its lock falls when the kernel has torn it down; then it is adopted.
-    return look_again(fail(ESHM_ERROR_TIMEOUT,
-                           about(settings_) + "the master, " + name_of(holder) +
-                               ", is exiting; the kernel still holds its lock"));
-  }
+  if (is_exiting(holder)) return wait_for_exit("master", holder);  // then it is adopted
   if (segment->meta().st_uid != geteuid()) return refuse_foreign();
   Succession succession(segment);
   if (!succession.try_take()) return succession_is_busy(*segment);
@@ -161,8 +170,8 @@ Step RoleSeeker::challenge(const SegmentPtr& segment) {
   return supersede(segment);
 }
 
-// A fresh segment takes the name of one whose master is hung, or whose dead
-// master had other sizes. The slave comes over; its seat is kept for it.
+// A fresh segment takes the name of one whose master is hung, whose dead
+// master had other sizes, or which was superseded already. The slave comes over; its seat is kept for it.
 Step RoleSeeker::supersede(const SegmentPtr& segment) {
   std::unique_ptr<Attachment> fresh;
   if (Failure failure = Attachment::create(settings_, fresh)) return refused(std::move(failure));
@@ -180,11 +189,11 @@ Step RoleSeeker::supersede(const SegmentPtr& segment) {
 
 // Gives the name to `fresh`. (Under the succession lock of `old`.) Killed at
 // any point this heals: a marked segment counts as nobody there, and a file
-// left under the successor's name is removed by the next one who comes here.
+// left under the successor's name is removed by the next one who has that lock.
 Step RoleSeeker::install_over(SegmentFile& old, std::unique_ptr<Attachment> fresh) {
   const std::string path = os::object_path(settings_.name);
   const std::string waiting = os::successor_path(settings_.name);
-  os::unlink_name(waiting);
+  remove_abandoned_successor(settings_);
   int failure = os::link_unnamed(fresh->segment().file(), waiting);
   if (failure == 0) {
     mark_superseded(old, os::self().pid);
@@ -216,10 +225,13 @@ Step RoleSeeker::seek_slave() {
 
   // Taken. A holder on its way in or out has the succession lock, or no record.
   const Holder holder = read_record(segment->page().slave);
-  if (holder.incarnation == 0 || segment->is_held(layout::kSuccessionByte)) return look_again();
+  if (holder.incarnation == 0 || segment->is_held(layout::kSuccessionByte)) {
+    return wait_for_record(*segment);
+  }
   const Pulse pulse =
       feel_pulse(holder, segment->page().beat[1].line.beats.load(memory_order_relaxed));
   if (pulse == Pulse::kUndecided) return {Verdict::kWatching, {}, nullptr};
+  if (pulse == Pulse::kStill && is_exiting(holder)) return wait_for_exit("slave", holder);
   return refuse_taken("slave", holder, pulse);
 }
 
@@ -239,11 +251,11 @@ Step RoleSeeker::take_seat(const SegmentPtr& segment) {
                             std::to_string(segment->page().seat.reserved_pid.load(memory_order_relaxed)) +
                             ", whose master was replaced"));
   }
-  if (segment->locks().try_lock(layout::kSlaveByte) != 0) return look_again();
-  segment->page().seat.reserved_for.store(0, memory_order_release);  // it has come over
   std::unique_ptr<Attachment> attachment;
   Failure failure = Attachment::map(settings_, segment, ESHM_ROLE_SLAVE, attachment);
   if (failure) return refused(std::move(failure));
+  if (segment->locks().try_lock(layout::kSlaveByte) != 0) return look_again();
+  segment->page().seat.reserved_for.store(0, memory_order_release);  // it has come over
   attachment->assume_role(settings_, os::random_nonzero());
   return taken(std::move(attachment));
 }
@@ -251,6 +263,7 @@ Step RoleSeeker::take_seat(const SegmentPtr& segment) {
 RoleSeeker::Pulse RoleSeeker::feel_pulse(const Holder& holder, uint64_t beats) {
   const uint64_t now = os::monotonic_ns();
   if (watched_.incarnation != holder.incarnation) {
+    if (++holders_watched_ > kHoldersWatched) return Pulse::kBeats;
     watched_ = {holder.incarnation, beats, now};
     return Pulse::kUndecided;
   }
@@ -273,6 +286,18 @@ Step RoleSeeker::refuse_foreign() const {
                       about(settings_) + "it belongs to another user, who alone can renew it"));
 }
 
+// Both are filled in under the succession lock. Without it this was a glimpse.
+Step RoleSeeker::wait_for_record(const SegmentFile& segment) {
+  return segment.is_held(layout::kSuccessionByte) ? succession_is_busy(segment) : look_again();
+}
+
+// Its lock falls when the kernel has torn it down.
+Step RoleSeeker::wait_for_exit(const char* role, const Holder& holder) const {
+  return look_again(fail(ESHM_ERROR_TIMEOUT, about(settings_) + "the " + role + ", " +
+                                                 name_of(holder) +
+                                                 ", is exiting; the kernel still holds its lock"));
+}
+
 Step RoleSeeker::succession_is_busy(const SegmentFile& segment) {
   if (!segment.locks().is_still_ours()) {
     return refused(fail(ESHM_ERROR_SHM_ATTACH,
@@ -280,12 +305,17 @@ Step RoleSeeker::succession_is_busy(const SegmentFile& segment) {
   }
   const Holder holder = read_record(segment.page().succession);
   const uint64_t now = os::monotonic_ns();
-  if (holder.incarnation == 0 || holder.incarnation != watched_succession_.incarnation) {
+  const bool is_first_look = watched_succession_.since_ns == 0;
+  if (is_first_look || holder.incarnation != watched_succession_.incarnation) {
     watched_succession_ = {holder.incarnation, 0, now};
+    succession_looks_ = 0;
     return look_again();
   }
-  if (now - watched_succession_.since_ns < kSuccessionPatienceNs) return look_again();
-  return refused(fail(ESHM_ERROR_SHM_ATTACH, about(settings_) + name_of(holder) +
+  ++succession_looks_;
+  const bool is_same = holder.incarnation != 0 || succession_looks_ >= kIncompleteLooks;
+  if (!is_same || now - watched_succession_.since_ns < kSuccessionPatienceNs) return look_again();
+  const std::string who = holder.incarnation != 0 ? name_of(holder) : "a process";
+  return refused(fail(ESHM_ERROR_SHM_ATTACH, about(settings_) + who +
                                                  " hangs while it changes the roles of this link"));
 }
 

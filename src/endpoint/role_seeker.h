@@ -66,13 +66,18 @@ class RoleSeeker {
   Pulse feel_pulse(const Holder& holder, uint64_t beats);
   Step refuse_taken(const char* role, const Holder& holder, Pulse pulse) const;
   Step refuse_foreign() const;
+  // A role's lock is held, its record not complete.
+  Step wait_for_record(const SegmentFile& segment);
+  Step wait_for_exit(const char* role, const Holder& holder) const;
   Step succession_is_busy(const SegmentFile& segment);
   bool same_shape(const layout::Plan& plan) const;
 
   const Settings& settings_;
   uint64_t predecessor_;
   Watched watched_;
+  uint32_t holders_watched_ = 0;
   Watched watched_succession_;
+  uint32_t succession_looks_ = 0;
 };
 
 }  // namespace eshm::endpoint

@@ -118,6 +118,8 @@ void Endpoint::look_at_peer(uint64_t now_ns) {
   sighting.incarnation = record.incarnation.load(memory_order_acquire);
   sighting.left = record.left.load(memory_order_relaxed);
   sighting.beats = attachment_->peer_beats().load(memory_order_relaxed);
+  sighting.roles_change =
+      attachment_->page().succession.incarnation.load(memory_order_relaxed) != 0;
   sighting.holds_lock = must_probe_ || watch_.needs_lock_probe(sighting)
                             ? attachment_->segment().is_held(attachment_->peer_byte())
                             : watch_.is_there();
@@ -177,7 +179,9 @@ void Endpoint::follow_retry_policy(uint64_t now_ns, bool woken) {
     }
   }
   if (gave_up_ && has_lost_master()) {
-    remove_name();  // the last one out
+    // The last one out; where somebody changes the roles it is not. (A heart
+    // cannot wait for it.)
+    remove_name(0);
     leave_seat();
   }
   settle_verdicts();
