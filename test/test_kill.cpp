@@ -359,8 +359,8 @@ class LargeProcess : public Kill {
 
   // Its service thread is not to be starved: from kill to death only the
   // kernel's work may keep its heart still.
-  Child large_master() const {
-    ESHMConfig config = patient(ESHM_ROLE_MASTER);
+  Child large(ESHMRole role) const {
+    ESHMConfig config = patient(role);
     config.stale_threshold_ms = kThresholdMs;
     return Child([config](Wire& wire) {
       const size_t bytes = mib() << 20;
@@ -382,7 +382,7 @@ class LargeProcess : public Kill {
 TEST_P(LargeProcess, IsStaleUntilItsLockIsFreeThenDead) {
   uint64_t stale_seen = 0;
   for (uint64_t round = 0; round < count(2, 50); ++round) {
-    Child master = large_master();
+    Child master = large(ESHM_ROLE_MASTER);
     ASSERT_EQ(master.hear(), "open");
     ESHMConfig config = patient(ESHM_ROLE_SLAVE);
     config.stale_threshold_ms = kThresholdMs;
@@ -405,7 +405,7 @@ TEST_P(LargeProcess, IsStaleUntilItsLockIsFreeThenDead) {
 
 TEST_P(LargeProcess, IsAdoptedByAStandbyMasterAndNeverReplaced) {
   for (uint64_t round = 0; round < count(2, 50); ++round) {
-    Child master = large_master();
+    Child master = large(ESHM_ROLE_MASTER);
     ASSERT_EQ(master.hear(), "open");
     EventLog events;
     const Link slave = open_link(patient(ESHM_ROLE_SLAVE));
@@ -435,6 +435,22 @@ TEST_P(LargeProcess, IsAdoptedByAStandbyMasterAndNeverReplaced) {
     EXPECT_EQ(read_text(slave.get(), UINT32_MAX), "next");
     master.kill_now();
     leave(standby);
+  }
+}
+
+// Within its retry policy; a slave that is merely stopped is refused at once.
+TEST_P(LargeProcess, ItsSeatIsWaitedForByTheNextSlave) {
+  for (uint64_t round = 0; round < count(2, 50); ++round) {
+    const Link master = open_link(patient(ESHM_ROLE_MASTER));
+    ASSERT_TRUE(master) << last_error();
+    Child dying = large(ESHM_ROLE_SLAVE);
+    ASSERT_EQ(dying.hear(), "open");
+    ESHMConfig impatient = patient(ESHM_ROLE_SLAVE);
+    impatient.stale_threshold_ms = kThresholdMs;
+    kill(dying.pid(), SIGKILL);
+    const Link next = open_link(impatient);
+    EXPECT_TRUE(next) << last_error();
+    dying.kill_now();
   }
 }
 
