@@ -42,7 +42,15 @@ constexpr uint32_t kPlaces[] = {
     offsetof(DataArea, publish),
     kFirstSlotOffset,
     sizeof(Slot),
+    sizeof(RecordHeader),
+    kRecordUnit,
 };
+
+uint32_t payload_offset_of(uint32_t flags) {
+  if ((flags & ESHM_FLAG_ALIGN_PAYLOAD) != 0) return kLineBytes;
+  return (flags & ESHM_FLAG_TIMESTAMPS) != 0 ? 2 * sizeof(Slot) : sizeof(Slot);
+}
+static_assert(sizeof(Slot) == sizeof(RecordHeader), "payload_offset is one for both");
 
 }  // namespace
 
@@ -71,9 +79,7 @@ ChannelGeometry plan_channel(const ChannelShape& shape, uint64_t page_bytes) {
   geometry.max_loans = shape.max_loans;
   geometry.max_message_bytes = shape.max_message_bytes;
   geometry.queue_bytes = shape.queue_bytes;
-  geometry.payload_offset = (shape.flags & ESHM_FLAG_ALIGN_PAYLOAD) != 0  ? kLineBytes
-                            : (shape.flags & ESHM_FLAG_TIMESTAMPS) != 0 ? 2 * sizeof(Slot)
-                                                                        : sizeof(Slot);
+  geometry.payload_offset = payload_offset_of(shape.flags);
   geometry.pin_count = 1 + shape.max_borrows;  // one for copying
   if (shape.delivery == ESHM_DELIVERY_LATEST) {
     // The newest message, the next two, and whatever is held.
@@ -83,9 +89,30 @@ ChannelGeometry plan_channel(const ChannelShape& shape, uint64_t page_bytes) {
     geometry.data_bytes =
         round_up(kFirstSlotOffset + geometry.slot_count * geometry.slot_stride, page_bytes);
   } else {
-    geometry.data_bytes = round_up(kFirstSlotOffset + shape.queue_bytes, page_bytes);
+    geometry.data_bytes = round_up(kFirstSlotOffset + ring_bytes(geometry), page_bytes);
   }
   return geometry;
+}
+
+uint64_t ring_bytes(const ChannelGeometry& geometry) {
+  return round_up(geometry.queue_bytes, kLineBytes);
+}
+
+uint64_t record_unit(const ChannelGeometry& geometry) {
+  return geometry.payload_offset == kLineBytes ? kLineBytes : kRecordUnit;
+}
+
+uint64_t record_bytes(const ChannelGeometry& geometry, uint64_t message_bytes) {
+  return round_up(geometry.payload_offset + message_bytes, record_unit(geometry));
+}
+
+// In an empty ring of c bytes a record of r bytes that does not fit before the
+// end has at most r - unit bytes there, and needs r + unit from the beginning
+// on (a header's room stays free): 2r <= c.
+uint64_t smallest_queue_bytes(const ChannelShape& shape) {
+  ChannelGeometry geometry = {};
+  geometry.payload_offset = payload_offset_of(shape.flags);
+  return 2 * record_bytes(geometry, shape.max_message_bytes);
 }
 
 Plan plan_segment(uint32_t backend, const ChannelShape& m2s, const ChannelShape& s2m,

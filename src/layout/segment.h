@@ -159,9 +159,10 @@ struct DataIdentity {
 };
 
 struct PublishLine {
-  // LATEST: number of the newest message << 8 | its slot, a hint that follows
-  // the publication. QUEUE: the position behind the last committed record.
+  // LATEST: number of the newest message << 8 | its slot. QUEUE: the position
+  // behind the last committed record. A hint that follows the publication.
   std::atomic<uint64_t> published;
+  std::atomic<uint64_t> messages;  // QUEUE: how many are before that position
 };
 
 struct DataArea {
@@ -183,6 +184,37 @@ struct StampedSlot {
   Slot slot;
   std::atomic<uint64_t> timestamp_ns;
 };
+
+// The ring of a QUEUE begins where a LATEST channel has its first slot. Records
+// follow each other without gaps, none wraps: padding fills the end.
+//
+//   position p, index p mod ring_bytes
+//   +---------------+-------------------+---------------------+------
+//   | RecordHeader  | time stamp, if    | payload, filled up  | next
+//   | commit | tag  | asked for         | to kRecordUnit      | header
+//   +---------------+-------------------+---------------------+------
+//   0               16                  payload_offset
+struct RecordHeader {
+  // 0: nothing here yet. Otherwise, from bit 0: 31 bits of size (padding: of the
+  // whole record, in 16 bytes), 3 of RecordKind, 30 of the writer's generation.
+  std::atomic<uint64_t> commit;
+  std::atomic<uint64_t> tag;  // a message's number; a padding's own position
+};
+
+enum class RecordKind : uint32_t {
+  kNone = 0,
+  kMessage = 1,
+  kPadding = 2,
+  kLoan = 3,  // its place is taken, its content is not there yet
+  kHeld = 4,  // complete, and not visible: a loan before it is open
+};
+
+struct StampedRecord {
+  RecordHeader header;
+  std::atomic<uint64_t> timestamp_ns;
+};
+
+constexpr size_t kRecordUnit = 16;  // 64 where payloads are aligned
 
 static_assert(std::atomic<uint64_t>::is_always_lock_free, "shared words must be lock-free");
 static_assert(std::atomic<uint32_t>::is_always_lock_free, "shared words must be lock-free");
@@ -221,6 +253,11 @@ static_assert(sizeof(DataArea) == kFirstSlotOffset, "layout");
 static_assert(sizeof(Slot) == 16 && offsetof(Slot, size) == 8 && offsetof(Slot, generation) == 12,
               "layout");
 static_assert(offsetof(StampedSlot, timestamp_ns) == 16, "layout");
+static_assert(offsetof(PublishLine, published) == 0 && offsetof(PublishLine, messages) == 8,
+              "layout");
+static_assert(sizeof(RecordHeader) == 16 && offsetof(RecordHeader, tag) == 8, "layout");
+static_assert(offsetof(StampedRecord, timestamp_ns) == 16, "layout");
+static_assert(kRecordUnit >= sizeof(RecordHeader), "a header fits wherever a record may begin");
 
 // What a channel is asked for.
 struct ChannelShape {
@@ -241,6 +278,14 @@ constexpr uint64_t kSmallestPageBytes = 4096;  // of any host
 // documentation names the ranges); 64-bit arithmetic cannot overflow then.
 ChannelGeometry plan_channel(const ChannelShape& shape,
                              uint64_t page_bytes = kSmallestPageBytes);
+
+// Of a QUEUE: the ring's size, and what a message takes up in it.
+uint64_t ring_bytes(const ChannelGeometry& geometry);
+uint64_t record_unit(const ChannelGeometry& geometry);
+uint64_t record_bytes(const ChannelGeometry& geometry, uint64_t message_bytes);
+// The smallest queue_bytes that hold the shape's largest message whatever the
+// ring's state: it may need its own size again to get past the ring's end.
+uint64_t smallest_queue_bytes(const ChannelShape& shape);
 
 // The part of a segment that is written once.
 struct Plan {

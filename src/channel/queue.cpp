@@ -1,0 +1,468 @@
+#include "channel/queue.h"
+
+#include "channel/copy.h"
+
+namespace eshm::channel {
+
+using layout::RecordHeader;
+using layout::RecordKind;
+using layout::StampedRecord;
+using std::memory_order_acquire;
+using std::memory_order_relaxed;
+using std::memory_order_release;
+using std::memory_order_seq_cst;
+
+namespace {
+
+constexpr uint32_t kSizeBits = 31;
+constexpr uint64_t kSizeMask = (uint64_t(1) << kSizeBits) - 1;
+constexpr uint32_t kKindBits = 3;
+constexpr uint64_t kKindMask = (uint64_t(1) << kKindBits) - 1;
+constexpr uint64_t kPaddingUnit = 16;
+// No process writes so much; above it sums could wrap.
+constexpr uint64_t kLastPosition = uint64_t(1) << 62;
+
+uint64_t commit_word(RecordKind kind, uint64_t size, uint32_t generation) {
+  return size | uint64_t(kind) << kSizeBits | uint64_t(generation) << (kSizeBits + kKindBits);
+}
+
+layout::PublishLine& publish_line(const QueueView& view) {
+  return reinterpret_cast<layout::DataArea*>(view.data)->publish;
+}
+
+}  // namespace
+
+// ---- ring -------------------------------------------------------------------
+
+Ring::Ring(const QueueView& view)
+    : bytes_(view.data + layout::kFirstSlotOffset),
+      capacity_(layout::ring_bytes(view.geometry)),
+      unit_(layout::record_unit(view.geometry)),
+      payload_offset_(view.geometry.payload_offset),
+      max_message_bytes_(view.geometry.max_message_bytes) {}
+
+bool Ring::is_possible(uint64_t position) const {
+  return (position & (unit_ - 1)) == 0 && position < kLastPosition;
+}
+
+bool Ring::fits(uint64_t consumed, const Place& tail, uint64_t bytes, uint64_t& padding) const {
+  const uint64_t to_end = capacity_ - tail.index;
+  padding = bytes > to_end ? to_end : 0;
+  return tail.position - consumed + padding + bytes <= usable_bytes();
+}
+
+uint64_t Ring::timestamp_ns(const Place& place) const {
+  if (payload_offset_ == sizeof(RecordHeader)) return 0;
+  return reinterpret_cast<StampedRecord&>(header(place)).timestamp_ns.load(memory_order_relaxed);
+}
+
+void Ring::stamp(const Place& place, uint64_t timestamp_ns) const {
+  if (payload_offset_ == sizeof(RecordHeader)) return;
+  reinterpret_cast<StampedRecord&>(header(place))
+      .timestamp_ns.store(timestamp_ns, memory_order_relaxed);
+}
+
+bool Ring::parse(const Place& place, Record& record) const {
+  // Q6 -> Q4: whoever sees the commit word sees the record under it, and the 0
+  // or a later value in the header behind it.
+  const uint64_t word = header(place).commit.load(memory_order_acquire);
+  record.kind = RecordKind(word >> kSizeBits & kKindMask);
+  record.size = word & kSizeMask;
+  record.generation = uint32_t(word >> (kSizeBits + kKindBits));
+  switch (record.kind) {
+    case RecordKind::kNone:
+      return word == 0;
+    case RecordKind::kPadding:
+      record.bytes = record.size * kPaddingUnit;
+      if (record.bytes == 0 || (record.bytes & (unit_ - 1)) != 0) return false;
+      if (header(place).tag.load(memory_order_relaxed) != place.position) return false;
+      break;
+    case RecordKind::kMessage:
+    case RecordKind::kLoan:
+    case RecordKind::kHeld:
+      record.bytes = record_bytes(record.size);
+      if (record.size > max_message_bytes_) return false;
+      break;
+    default:
+      return false;
+  }
+  return record.bytes <= capacity_ - place.index;
+}
+
+// ---- writer -----------------------------------------------------------------
+
+QueueWriter::Result QueueWriter::corrupt() {
+  is_corrupt_ = true;
+  return Result::kCorrupt;
+}
+
+void QueueWriter::adopt(const QueueView& view, uint32_t generation) {
+  view_ = view;
+  ring_ = Ring(view);
+  generation_ = generation & ((uint32_t(1) << 30) - 1);
+  loan_count_ = 0;
+  const uint64_t published = publish_line(view_).published.load(memory_order_relaxed);
+  const uint64_t consumed = view_.reader->position.load(memory_order_acquire);  // Q8 -> Q7
+  newest_number_ = publish_line(view_).messages.load(memory_order_relaxed);
+  is_corrupt_ = !ring_.is_possible(published) || !ring_.is_possible(consumed) ||
+                !ring_.is_near(published, consumed);
+  if (is_corrupt_) return;
+  tail_ = ring_.at(published);
+  committed_ = published;
+  is_corrupt_ = !recover(consumed);
+}
+
+// Walks from the hint over what the dead writer left behind it.
+bool QueueWriter::recover(uint64_t consumed) {
+  const uint64_t begin = consumed < tail_.position ? consumed : tail_.position;
+  for (;;) {
+    Ring::Record record;
+    if (!ring_.parse(tail_, record)) return false;
+    if (record.kind == RecordKind::kNone) break;
+    const Ring::Place next = ring_.after(tail_, record.bytes);
+    if (next.position - begin > ring_.usable_bytes()) return false;
+    if (record.kind == RecordKind::kMessage) {
+      newest_number_ = ring_.header(tail_).tag.load(memory_order_relaxed);
+    } else if (record.kind == RecordKind::kHeld) {
+      commit(tail_, record.size, record.generation);
+    } else if (record.kind == RecordKind::kLoan) {
+      fill(tail_, record.bytes);
+    }
+    tail_ = next;
+    committed_ = next.position;
+  }
+  if (consumed > committed_) return false;
+  consumed_ = consumed;
+  tell_position();
+  return true;
+}
+
+QueueWriter::Result QueueWriter::reserve(uint64_t bytes, Ring::Place& place) {
+  if (is_corrupt_) return Result::kCorrupt;
+  uint64_t padding;
+  if (!ring_.fits(consumed_, tail_, bytes, padding)) {
+    // Q8 -> Q7: the reader has done with everything before this position.
+    const uint64_t consumed = view_.reader->position.load(memory_order_acquire);
+    const bool is_sound =
+        ring_.is_possible(consumed) && consumed >= consumed_ && consumed <= committed_;
+    if (!is_sound) return corrupt();
+    consumed_ = consumed;
+    if (!ring_.fits(consumed_, tail_, bytes, padding)) return Result::kFull;
+  }
+  place = ring_.after(tail_, padding);
+  const Ring::Place next = ring_.after(place, bytes);
+  // Q1, before whatever makes the header before it passable: the reader cannot
+  // clear what an earlier lap left here.
+  ring_.header(next).commit.store(0, memory_order_relaxed);
+  if (padding != 0) {
+    ring_.header(place).commit.store(0, memory_order_relaxed);
+    fill(tail_, padding);
+    if (committed_ == tail_.position) committed_ = place.position;
+  }
+  tail_ = next;
+  return Result::kDone;
+}
+
+QueueWriter::Result QueueWriter::try_write(const void* data, size_t size, uint64_t timestamp_ns) {
+  Ring::Place place;
+  const Result result = reserve(ring_.record_bytes(size), place);
+  if (result != Result::kDone) return result;
+  copy_to_shared(ring_.payload(place), data, size);  // Q2
+  ring_.stamp(place, timestamp_ns);
+  finish(place, size);
+  return Result::kDone;
+}
+
+QueueWriter::Result QueueWriter::loan(size_t size, void** payload) {
+  if (loan_count_ >= view_.geometry.max_loans) {
+    return is_corrupt_ ? Result::kCorrupt : Result::kTooMany;
+  }
+  Ring::Place place;
+  const Result result = reserve(ring_.record_bytes(size), place);
+  if (result != Result::kDone) return result;
+  // Q3: tells an adopter how much to step over.
+  ring_.header(place).commit.store(commit_word(RecordKind::kLoan, size, generation_),
+                                   memory_order_release);
+  loans_[loan_count_++] = {place, size};
+  *payload = ring_.payload(place);
+  return Result::kDone;
+}
+
+QueueWriter::Loan* QueueWriter::find_loan(const void* payload) {
+  for (uint32_t i = 0; i < loan_count_; ++i) {
+    if (ring_.payload(loans_[i].place) == payload) return &loans_[i];
+  }
+  return nullptr;
+}
+
+QueueWriter::Result QueueWriter::publish(const void* payload, size_t size, uint64_t timestamp_ns) {
+  Loan* const loan = find_loan(payload);
+  if (loan == nullptr) return Result::kNotLoaned;
+  if (size > loan->size) return Result::kTooLarge;
+  const Ring::Place place = loan->place;
+  const uint64_t kept = ring_.record_bytes(size);
+  const uint64_t loaned = ring_.record_bytes(loan->size);
+  *loan = loans_[--loan_count_];
+  if (kept < loaned) give_back(ring_.after(place, kept), loaned - kept);
+  ring_.stamp(place, timestamp_ns);
+  finish(place, size);
+  return is_corrupt_ ? Result::kCorrupt : Result::kDone;
+}
+
+QueueWriter::Result QueueWriter::discard(const void* payload) {
+  Loan* const loan = find_loan(payload);
+  if (loan == nullptr) return Result::kNotLoaned;
+  const Ring::Place place = loan->place;
+  const uint64_t loaned = ring_.record_bytes(loan->size);
+  *loan = loans_[--loan_count_];
+  give_back(place, loaned);
+  if (place.position == committed_ && !show_held()) return corrupt();
+  tell_position();
+  return Result::kDone;
+}
+
+// Makes a complete record visible, or keeps it until the loans before it end.
+void QueueWriter::finish(const Ring::Place& place, uint64_t size) {
+  if (place.position == committed_) {
+    commit(place, size, generation_);
+    committed_ += ring_.record_bytes(size);
+    if (committed_ != tail_.position && !show_held()) is_corrupt_ = true;
+  } else {
+    // Q3: complete, for an adopter.
+    ring_.header(place).commit.store(commit_word(RecordKind::kHeld, size, generation_),
+                                     memory_order_release);
+  }
+  tell_position();
+}
+
+void QueueWriter::commit(const Ring::Place& place, uint64_t size, uint32_t generation) {
+  RecordHeader& header = ring_.header(place);
+  header.tag.store(++newest_number_, memory_order_relaxed);
+  // Q4 -> Q6. The publication: whoever sees this word sees the message.
+  header.commit.store(commit_word(RecordKind::kMessage, size, generation), memory_order_release);
+}
+
+// The loan that stood at committed_ has ended. False: the ring was overwritten.
+bool QueueWriter::show_held() {
+  while (committed_ != tail_.position) {
+    const Ring::Place place = ring_.at(committed_);
+    Ring::Record record;
+    if (!ring_.parse(place, record) || record.bytes > tail_.position - committed_) return false;
+    if (record.kind == RecordKind::kLoan) return true;
+    if (record.kind == RecordKind::kHeld) {
+      commit(place, record.size, record.generation);
+    } else if (record.kind != RecordKind::kPadding) {
+      return false;
+    }
+    committed_ += record.bytes;
+  }
+  return true;
+}
+
+// Makes padding of a piece of the ring.
+void QueueWriter::fill(const Ring::Place& place, uint64_t bytes) {
+  RecordHeader& header = ring_.header(place);
+  header.tag.store(place.position, memory_order_relaxed);
+  // Q4 -> Q6, after Q1 of the record behind it.
+  header.commit.store(commit_word(RecordKind::kPadding, bytes / kPaddingUnit, generation_),
+                      memory_order_release);
+}
+
+// A loan's unused end: free again where nothing is behind it.
+void QueueWriter::give_back(const Ring::Place& place, uint64_t bytes) {
+  if (place.position + bytes != tail_.position) return fill(place, bytes);
+  ring_.header(place).commit.store(0, memory_order_relaxed);  // Q1
+  tail_ = place;
+}
+
+void QueueWriter::tell_position() {
+  layout::PublishLine& line = publish_line(view_);
+  line.messages.store(newest_number_, memory_order_relaxed);
+  // Q5, after the count: an adopter that finds no message behind this position
+  // takes the count for it.
+  line.published.store(committed_, memory_order_release);
+  // F1, pairs with AF: a reader that announced before is seen by the caller,
+  // or it sees the message in its look after announcing.
+  std::atomic_thread_fence(memory_order_seq_cst);
+}
+
+bool QueueWriter::next_unread(uint64_t& cursor, Unread& unread) const {
+  if (is_corrupt_) return false;
+  if (cursor == 0) cursor = view_.reader->position.load(memory_order_acquire);  // Q8 -> Q7
+  if (!ring_.is_possible(cursor)) return false;
+  while (cursor >= consumed_ && cursor < committed_) {
+    const Ring::Place place = ring_.at(cursor);
+    Ring::Record record;
+    if (!ring_.parse(place, record) || record.bytes == 0) return false;
+    cursor += record.bytes;
+    if (record.kind != RecordKind::kMessage) continue;
+    unread = {ring_.payload(place), record.size, ring_.timestamp_ns(place)};
+    return true;
+  }
+  return false;
+}
+
+// ---- reader -----------------------------------------------------------------
+
+void QueueReader::attach(const QueueView& view) {
+  view_ = view;
+  ring_ = Ring(view);
+  next_number_ = 0;
+  limit_ = kNoLimit;
+  held_count_ = 0;
+  borrow_count_ = 0;
+  freed_room_ = false;
+  told_ = view_.reader->position.load(memory_order_relaxed);
+  const uint64_t published = publish_line(view_).published.load(memory_order_acquire);
+  is_corrupt_ = !ring_.is_possible(told_) || !ring_.is_possible(published) ||
+                !ring_.is_near(told_, published);
+  next_ = ring_.at(told_);
+}
+
+// Passes padding. kMessage: the record at next_.
+QueueReader::Result QueueReader::find(Ring::Record& record) {
+  while (!is_corrupt_) {
+    if (!ring_.parse(next_, record)) break;
+    const bool is_open = record.kind == RecordKind::kNone || record.kind == RecordKind::kLoan ||
+                         record.kind == RecordKind::kHeld;
+    if (is_open && limit_ == kNoLimit) return Result::kNothing;
+    if (next_.position >= limit_) return Result::kSuperseded;
+    if (is_open) break;  // it was said to be complete
+    const Ring::Place end = ring_.after(next_, record.bytes);
+    // Further than the writer may go before told_ moves; bounds this loop, too.
+    if (end.position - told_ > ring_.usable_bytes()) break;
+    if (record.kind == RecordKind::kMessage) {
+      return end.position <= limit_ ? Result::kMessage : Result::kSuperseded;
+    }
+    next_ = end;
+  }
+  is_corrupt_ = true;
+  return Result::kCorrupt;
+}
+
+QueueReader::Result QueueReader::next(Message& message, Ring::Record& record) {
+  const Result result = find(record);
+  if (result != Result::kMessage) return result;
+  message.number = ring_.header(next_).tag.load(memory_order_relaxed);
+  message.size = record.size;
+  message.generation = record.generation;
+  message.timestamp_ns = ring_.timestamp_ns(next_);
+  const bool is_next = next_number_ == 0 ? message.number != 0 : message.number == next_number_;
+  if (is_next) return result;
+  is_corrupt_ = true;
+  return Result::kCorrupt;
+}
+
+// R5 -> MK1, after the message was taken: without a limit nothing of a marked
+// segment counts.
+bool QueueReader::is_dropped() const {
+  return limit_ == kNoLimit && view_.superseded->load(memory_order_acquire) != 0;
+}
+
+QueueReader::Result QueueReader::read(void* buffer, size_t buffer_bytes, Message& message,
+                                      uint64_t thread) {
+  come_back(thread);
+  Ring::Record record;
+  Result result = next(message, record);
+  if (result == Result::kMessage && record.size > buffer_bytes) result = Result::kTooSmall;
+  if (result == Result::kMessage) {
+    copy_from_shared(buffer, ring_.payload(next_), record.size);
+    if (is_dropped()) {
+      result = Result::kSuperseded;
+    } else {
+      hand_out(message, record, thread, nullptr);
+    }
+  }
+  if (result == Result::kNothing) settle_the_absent();
+  tell_position();
+  return result;
+}
+
+QueueReader::Result QueueReader::borrow(const void** payload, Message& message, uint64_t thread) {
+  come_back(thread);
+  Ring::Record record;
+  Result result = next(message, record);
+  if (result == Result::kMessage && borrow_count_ >= view_.geometry.max_borrows) {
+    result = Result::kTooMany;
+  }
+  if (result == Result::kMessage && is_dropped()) result = Result::kSuperseded;
+  if (result == Result::kMessage) {
+    *payload = ring_.payload(next_);
+    ++borrow_count_;
+    hand_out(message, record, thread, ring_.payload(next_));
+  }
+  if (result == Result::kNothing) settle_the_absent();
+  tell_position();
+  return result;
+}
+
+bool QueueReader::release(const void* payload) {
+  freed_room_ = false;
+  for (uint32_t i = 0; i < held_count_; ++i) {
+    if (payload == nullptr || held_[i].payload != payload) continue;
+    --borrow_count_;
+    forget(i);
+    tell_position();
+    return true;
+  }
+  return false;
+}
+
+bool QueueReader::has_next() {
+  Ring::Record record;
+  return find(record) != Result::kNothing;
+}
+
+void QueueReader::settle() {
+  held_count_ = 0;
+  borrow_count_ = 0;
+  if (is_corrupt_) return;
+  tell_position();
+}
+
+void QueueReader::hand_out(const Message& message, const Ring::Record& record, uint64_t thread,
+                           const std::byte* payload) {
+  if (payload == nullptr && held_count_ - borrow_count_ == kMaxHands) {
+    uint32_t oldest = 0;
+    while (held_[oldest].payload != nullptr) ++oldest;
+    forget(oldest);
+  }
+  held_[held_count_++] = {next_.position, thread, payload};
+  next_number_ = message.number + 1;
+  next_ = ring_.after(next_, record.bytes);
+}
+
+// The thread has done with the message that it was given before.
+void QueueReader::come_back(uint64_t thread) {
+  for (uint32_t i = 0; i < held_count_; ++i) {
+    if (held_[i].payload == nullptr && held_[i].thread == thread) return forget(i);
+  }
+}
+
+void QueueReader::forget(uint32_t held) {
+  for (--held_count_; held < held_count_; ++held) held_[held] = held_[held + 1];
+}
+
+// Everything is read, yet what threads have in their hands leaves no room for a
+// largest message: one that never comes back would stop the link for ever.
+void QueueReader::settle_the_absent() {
+  uint64_t padding;
+  while (held_count_ > 0 && held_[0].payload == nullptr &&
+         !ring_.fits(held_[0].position, next_, ring_.largest_record_bytes(), padding)) {
+    forget(0);
+  }
+}
+
+void QueueReader::tell_position() {
+  const uint64_t done = held_count_ == 0 ? next_.position : held_[0].position;
+  freed_room_ = done != told_;
+  if (!freed_room_) return;
+  told_ = done;
+  // Q7 -> Q8, after the copies: the writer may use what is before it.
+  view_.reader->position.store(done, memory_order_release);
+  // F4, pairs with AF: a writer that announced before is seen by the caller, or
+  // it sees the room in its look after announcing.
+  std::atomic_thread_fence(memory_order_seq_cst);
+}
+
+}  // namespace eshm::channel

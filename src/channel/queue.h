@@ -1,0 +1,225 @@
+// Nothing is lost, order is kept: a ring of variable-length records.
+// Diagrams, crash points and orders: docs/PROTOCOL.md, section "QUEUE".
+//
+// Both ends keep their positions in private memory and believe nothing that
+// they read without a bound. Neither is safe for two threads at once: the
+// caller holds a lock of its own process. Nothing here waits.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "channel/latest.h"
+#include "eshm_data.h"
+#include "layout/segment.h"
+
+namespace eshm::channel {
+
+// Where a queue's shared bytes are mapped, with the geometry's private copy.
+struct QueueView {
+  layout::ChannelGeometry geometry;
+  std::byte* data;                          // the data area
+  layout::ReaderLine* reader;               // in the control page
+  const std::atomic<uint32_t>* superseded;  // MarkLine::superseded
+};
+
+// The ring's bytes and arithmetic, the same for both ends.
+class Ring {
+ public:
+  // A position and its place in the ring, carried along: no division a record.
+  struct Place {
+    uint64_t position;
+    uint64_t index;
+  };
+  struct Record {
+    layout::RecordKind kind = layout::RecordKind::kNone;
+    uint64_t bytes = 0;  // of the whole record
+    uint64_t size = 0;   // of the payload
+    uint32_t generation = 0;
+  };
+
+  Ring() = default;
+  explicit Ring(const QueueView& view);
+
+  Place at(uint64_t position) const { return {position, position % capacity_}; }
+  Place after(const Place& place, uint64_t bytes) const {
+    const uint64_t index = place.index + bytes;
+    return {place.position + bytes, index == capacity_ ? 0 : index};
+  }
+  uint64_t record_bytes(uint64_t size) const {
+    return (payload_offset_ + size + unit_ - 1) & ~(unit_ - 1);
+  }
+  uint64_t largest_record_bytes() const { return record_bytes(max_message_bytes_); }
+  uint64_t max_message_bytes() const { return max_message_bytes_; }
+  // How far a record may end from what the reader has consumed: room for one
+  // header always stays free.
+  uint64_t usable_bytes() const { return capacity_ - unit_; }
+  bool is_possible(uint64_t position) const;
+  // Whether positions may stand so to each other, whichever is ahead.
+  bool is_near(uint64_t a, uint64_t b) const { return a - b <= capacity_ || b - a <= capacity_; }
+
+  // Whether a record fits behind `tail` while the reader is at `consumed`, and
+  // how much of the ring's end has to be filled with padding before it.
+  bool fits(uint64_t consumed, const Place& tail, uint64_t bytes, uint64_t& padding) const;
+
+  layout::RecordHeader& header(const Place& place) const {
+    return *reinterpret_cast<layout::RecordHeader*>(bytes_ + place.index);
+  }
+  std::byte* payload(const Place& place) const { return bytes_ + place.index + payload_offset_; }
+  uint64_t timestamp_ns(const Place& place) const;
+  void stamp(const Place& place, uint64_t timestamp_ns) const;
+
+  // What stands at `place`, from one load of its commit word. False: what no
+  // healthy writer leaves.
+  bool parse(const Place& place, Record& record) const;
+
+ private:
+  std::byte* bytes_ = nullptr;
+  uint64_t capacity_ = 1;
+  uint64_t unit_ = 1;
+  uint64_t payload_offset_ = 0;
+  uint64_t max_message_bytes_ = 0;
+};
+
+class QueueWriter {
+ public:
+  enum class Result {
+    kDone,
+    kFull,       // no room now; nothing was changed
+    kTooMany,    // max_loans are open
+    kNotLoaned,  // no open loan has this address
+    kTooLarge,   // more than was loaned; the loan stays open
+    kCorrupt,    // the ring or the reader's position is what no healthy process leaves
+  };
+
+  // Takes the ring over from whoever wrote it before, dead at any point: what
+  // is complete in it becomes visible, an open loan becomes padding. All-zero
+  // is a valid start. What is impossible makes every later call say kCorrupt.
+  void adopt(const QueueView& view, uint32_t generation);
+
+  // Publishes. `size` is at most max_message_bytes (the caller has checked).
+  // On kDone a full fence has passed: the caller may look for announcements.
+  Result try_write(const void* data, size_t size, uint64_t timestamp_ns);
+
+  // Memory for a message of up to `size` bytes (checked as above). It takes its
+  // place in the order now: what is written after it is read after it, once
+  // the loan is published or discarded.
+  Result loan(size_t size, void** payload);
+  // Both end the loan; its address means nothing afterwards. On kDone a full
+  // fence has passed.
+  Result publish(const void* payload, size_t size, uint64_t timestamp_ns);
+  Result discard(const void* payload);
+
+  // The newest visible message, and the position behind it.
+  uint64_t newest_number() const { return newest_number_; }
+  uint64_t committed_position() const { return committed_; }
+
+  // For carrying over to another segment what the reader has not consumed.
+  // `cursor` begins with 0. False: there is no further one.
+  struct Unread {
+    const std::byte* payload;
+    uint64_t size;
+    uint64_t timestamp_ns;
+  };
+  bool next_unread(uint64_t& cursor, Unread& unread) const;
+
+ private:
+  struct Loan {
+    Ring::Place place;
+    uint64_t size;
+  };
+
+  Result corrupt();
+  bool recover(uint64_t consumed);
+  Result reserve(uint64_t bytes, Ring::Place& place);
+  void finish(const Ring::Place& place, uint64_t size);
+  void commit(const Ring::Place& place, uint64_t size, uint32_t generation);
+  bool show_held();
+  void fill(const Ring::Place& place, uint64_t bytes);
+  void give_back(const Ring::Place& place, uint64_t bytes);
+  void tell_position();
+  Loan* find_loan(const void* payload);
+
+  QueueView view_ = {};
+  Ring ring_;
+  Ring::Place tail_ = {};       // of the next record; its header is 0
+  uint64_t committed_ = 0;      // tail_, or the first open loan
+  uint64_t consumed_ = 0;       // the reader's position, as last seen
+  uint64_t newest_number_ = 0;  // of the last visible message
+  uint32_t generation_ = 0;
+  uint32_t loan_count_ = 0;
+  bool is_corrupt_ = false;
+  std::array<Loan, ESHM_MAX_LOANS> loans_;
+};
+
+class QueueReader {
+ public:
+  enum class Result {
+    kMessage,
+    kNothing,     // nothing that is not yet read
+    kTooSmall,    // the next message is larger than the buffer; it stays unread
+    kTooMany,     // max_borrows are out
+    kSuperseded,  // the segment's mark is set; see drain_to
+    kCorrupt,     // what no healthy writer leaves
+  };
+
+  // Begins where the reader before, dead or not, had stored its position.
+  void attach(const QueueView& view);
+
+  // The next message. It stays in the hands of `thread` (any number that is
+  // its own) until that thread comes again; only then is it consumed.
+  Result read(void* buffer, size_t buffer_bytes, Message& message, uint64_t thread);
+
+  // The next message in place, until release(). False: not borrowed.
+  Result borrow(const void** payload, Message& message, uint64_t thread);
+  bool release(const void* payload);
+
+  // Whether read() would tell anything but kNothing.
+  bool has_next();
+  // A clean end: whoever reads next begins behind all that was handed out.
+  void settle();
+
+  // Whether the last call of read, borrow, release or settle moved the position
+  // that the writer sees. A full fence has passed then: look for announcements.
+  bool freed_room() const { return freed_room_; }
+
+  // Of a superseded segment, records that end up to `position` are still read;
+  // then it says kSuperseded.
+  void drain_to(uint64_t position) { limit_ = position; }
+  uint64_t position() const { return next_.position; }
+
+ private:
+  // A message that is handed out. In the order of the ring.
+  struct Held {
+    uint64_t position;
+    uint64_t thread;
+    const std::byte* payload;  // null: copied
+  };
+  static constexpr uint32_t kMaxHands = 64;
+  static constexpr uint64_t kNoLimit = UINT64_MAX;
+
+  Result find(Ring::Record& record);
+  Result next(Message& message, Ring::Record& record);
+  bool is_dropped() const;
+  void hand_out(const Message& message, const Ring::Record& record, uint64_t thread,
+                const std::byte* payload);
+  void come_back(uint64_t thread);
+  void forget(uint32_t held);
+  void settle_the_absent();
+  void tell_position();
+
+  QueueView view_ = {};
+  Ring ring_;
+  Ring::Place next_ = {};
+  uint64_t told_ = 0;         // the position that the writer sees
+  uint64_t next_number_ = 0;  // 0: not known before the first message
+  uint64_t limit_ = kNoLimit;
+  uint32_t held_count_ = 0;
+  uint32_t borrow_count_ = 0;
+  bool freed_room_ = false;
+  bool is_corrupt_ = false;
+  std::array<Held, ESHM_MAX_BORROWS + kMaxHands> held_;
+};
+
+}  // namespace eshm::channel
