@@ -22,15 +22,6 @@ TEST_P(NotThereYet, EventLoops) {
   expect_unsupported(eshm_get_fd(link.get()), "eshm_get_fd");
 }
 
-TEST_P(NotThereYet, Queues) {
-  for (ESHMChannelConfig ESHMConfig::*channel : {&ESHMConfig::m2s, &ESHMConfig::s2m}) {
-    ESHMConfig queue = config(ESHM_ROLE_MASTER);
-    (queue.*channel).delivery = ESHM_DELIVERY_QUEUE;
-    EXPECT_FALSE(open_link(queue));
-    expect_unsupported(last_error_code(), "eshm_init of a queue");
-  }
-}
-
 TEST_P(NotThereYet, MemoryFlags) {
   for (uint32_t flag : {ESHM_FLAG_LOCK_MEMORY, ESHM_FLAG_PREFAULT, ESHM_FLAG_HUGE_PAGES}) {
     ESHMConfig flagged = config(ESHM_ROLE_MASTER);

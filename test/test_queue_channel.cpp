@@ -155,14 +155,16 @@ TEST_F(Queue, IsRefusedByArithmeticWhereACapacityCannotHoldTheLargestMessage) {
   EXPECT_EQ(enough, 2u * (4096 + 16));
   for (const uint64_t queue_bytes : {enough - 1, enough}) {
     shape.queue_bytes = queue_bytes;
-    eshm::layout::Plan plan = eshm::layout::plan_segment(ESHM_BACKEND_POSIX, shape, shape, true);
+    eshm::layout::Plan plan = eshm::layout::plan_segment(
+        ESHM_BACKEND_POSIX, shape, shape, true, eshm::layout::kSmallestPageBytes);
     plan.identity.fingerprint = eshm::layout::fingerprint_of(plan);
     std::vector<unsigned char> bytes(eshm::layout::kJudgedBytes);
     std::memcpy(bytes.data(), &plan.identity, sizeof plan.identity);
     std::memcpy(bytes.data() + offsetof(eshm::layout::ControlPage, geometry), &plan.geometry,
                 sizeof plan.geometry);
     const auto judgement =
-        eshm::layout::judge(bytes.data(), bytes.size(), plan.identity.segment_bytes);
+        eshm::layout::judge(bytes.data(), bytes.size(), plan.identity.segment_bytes,
+                            eshm::layout::kSmallestPageBytes);
     EXPECT_EQ(judgement.finding == eshm::layout::Finding::kFine, queue_bytes == enough)
         << judgement.reason;
   }

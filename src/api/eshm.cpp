@@ -67,12 +67,14 @@ void hand_out(const Struct& from, Struct* to) {
   to->struct_size = size;
 }
 
-inline int write(ESHMHandle* handle, const void* data, size_t size) {
+inline int write(ESHMHandle* handle, const void* data, size_t size, uint32_t timeout_ms) {
   const int unusable = check(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
   if (data == nullptr && size != 0) return invalid("the data is NULL");
-  const int code = endpoint_of(handle)->write(data, size);
-  return code == ESHM_SUCCESS ? code : failed(handle, code, size, 0);
+  const int code = endpoint_of(handle)->write(data, size, timeout_ms);
+  if (code == ESHM_SUCCESS) return code;
+  if (code == ESHM_ERROR_BUFFER_FULL) return remember_static(code, "the queue is full");
+  return failed(handle, code, size, timeout_ms);
 }
 
 inline int read(ESHMHandle* handle, void* buffer, size_t buffer_size, ESHMMessageInfo& info,
@@ -155,11 +157,12 @@ ESHM_EXPORT int eshm_destroy(ESHMHandle* handle) {
 }
 
 ESHM_EXPORT int eshm_write(ESHMHandle* handle, const void* data, size_t size) {
-  return write(handle, data, size);
+  return write(handle, data, size, 0);
 }
 
-ESHM_EXPORT int eshm_write_ex(ESHMHandle* handle, const void* data, size_t size, uint32_t) {
-  return write(handle, data, size);
+ESHM_EXPORT int eshm_write_ex(ESHMHandle* handle, const void* data, size_t size,
+                              uint32_t timeout_ms) {
+  return write(handle, data, size, timeout_ms);
 }
 
 ESHM_EXPORT int eshm_read(ESHMHandle* handle, void* buffer, size_t buffer_size) {

@@ -58,9 +58,6 @@ Failure shape_of(const std::string& field, const ESHMChannelConfig& channel, uin
   check(".max_loans", channel.max_loans, 0, ESHM_MAX_LOANS);
   check(".max_message_size", channel.max_message_size, 1, INT32_MAX);
   if (failure) return failure;
-  if (channel.delivery == ESHM_DELIVERY_QUEUE) {
-    return fail(ESHM_ERROR_UNSUPPORTED, field + ": this release has no queues yet");
-  }
   if (channel.type.text != nullptr || channel.type.fingerprint != 0) {
     return fail(ESHM_ERROR_UNSUPPORTED, field + ": this release has no typed channels yet");
   }
@@ -69,7 +66,16 @@ Failure shape_of(const std::string& field, const ESHMChannelConfig& channel, uin
   out.max_borrows = channel.max_borrows;
   out.max_loans = channel.max_loans;
   out.max_message_bytes = channel.max_message_size;
-  return success();
+  if (channel.delivery != ESHM_DELIVERY_QUEUE) return success();
+  out.queue_bytes = channel.queue_capacity;
+  const uint64_t least = layout::smallest_queue_bytes(out);
+  if (channel.queue_capacity >= least) {
+    return check_range((field + ".queue_capacity").c_str(), channel.queue_capacity, 1,
+                       layout::kMostQueueBytes);
+  }
+  return invalid(field + ".queue_capacity is " + std::to_string(channel.queue_capacity) +
+                 ", messages of " + std::to_string(channel.max_message_size) + " bytes need " +
+                 std::to_string(least));
 }
 
 // Fields that a program written for the original does not know.

@@ -363,7 +363,7 @@ ReadResult LatestReader::borrow(Borrowed& borrowed, bool thorough) {
   return ReadResult::kCorrupt;
 }
 
-bool LatestReader::release(uint64_t token, uint64_t serial) {
+bool LatestReader::release(uint32_t token, uint64_t serial) {
   if (token >= ring_.pin_count || serial == 0 || serial_[token] != serial) return false;
   serial_[token] = 0;
   --borrows_out_;

@@ -104,7 +104,7 @@ class LatestReader {
   // kTooMany when max_borrows are out.
   ReadResult borrow(Borrowed& borrowed, bool thorough);
   // False where that one is not out: returned already, or never borrowed.
-  bool release(uint64_t token, uint64_t serial);
+  bool release(uint32_t token, uint64_t serial);
   uint32_t borrows_out() const { return borrows_out_; }
 
   uint64_t last_read() const { return last_read_; }

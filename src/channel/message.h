@@ -34,6 +34,15 @@ struct Borrowed {
   uint64_t segment = 0;  // the caller's
 };
 
+enum class WriteResult {
+  kDone,
+  kFull,       // queue: no room now; nothing was changed
+  kTooMany,    // max_loans are out
+  kNotLoaned,  // no open loan has this address
+  kTooLarge,   // more than was loaned; the loan stays open
+  kCorrupt,    // what no healthy peer leaves
+};
+
 enum class ReadResult {
   kMessage,
   kNothing,     // no message that was not yet read

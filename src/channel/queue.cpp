@@ -110,6 +110,7 @@ void QueueWriter::adopt(const QueueView& view, uint32_t generation) {
   tail_ = ring_.at(published);
   committed_ = published;
   is_corrupt_ = !recover(consumed);
+  adopted_number_ = newest_number_;
 }
 
 // Walks from the hint over what the dead writer left behind it.
@@ -396,10 +397,11 @@ QueueReader::Result QueueReader::borrow(const void** payload, Message& message, 
   return result;
 }
 
-bool QueueReader::release(const void* payload) {
+bool QueueReader::release(const void* payload, uint64_t borrow) {
   freed_room_ = false;
   for (uint32_t i = 0; i < held_count_; ++i) {
     if (payload == nullptr || held_[i].payload != payload) continue;
+    if (borrow != kAnyBorrow && held_[i].position != borrow) continue;
     --borrow_count_;
     forget(i);
     tell_position();

@@ -10,7 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "channel/latest.h"
+#include "channel/message.h"
 #include "eshm_data.h"
 #include "layout/segment.h"
 
@@ -84,14 +84,7 @@ class Ring {
 
 class QueueWriter {
  public:
-  enum class Result {
-    kDone,
-    kFull,       // no room now; nothing was changed
-    kTooMany,    // max_loans are open
-    kNotLoaned,  // no open loan has this address
-    kTooLarge,   // more than was loaned; the loan stays open
-    kCorrupt,    // the ring or the reader's position is what no healthy process leaves
-  };
+  using Result = WriteResult;
 
   // Takes the ring over from whoever wrote it before, dead at any point: what
   // is complete in it becomes visible, an open loan becomes padding. All-zero
@@ -110,6 +103,10 @@ class QueueWriter {
   // fence has passed.
   Result publish(const void* payload, size_t size, uint64_t timestamp_ns);
   Result discard(const void* payload);
+
+  uint32_t loans_out() const { return loan_count_; }
+  // How many messages this writer has made visible.
+  uint64_t written() const { return newest_number_ - adopted_number_; }
 
   // The newest visible message, and the position behind it.
   uint64_t newest_number() const { return newest_number_; }
@@ -147,6 +144,7 @@ class QueueWriter {
   uint64_t committed_ = 0;      // tail_, or the first open loan
   uint64_t consumed_ = 0;       // the reader's position, as last seen
   uint64_t newest_number_ = 0;  // of the last visible message
+  uint64_t adopted_number_ = 0;  // of the last one that another writer left
   uint32_t generation_ = 0;
   uint32_t loan_count_ = 0;
   bool is_corrupt_ = false;
@@ -155,14 +153,7 @@ class QueueWriter {
 
 class QueueReader {
  public:
-  enum class Result {
-    kMessage,
-    kNothing,     // nothing that is not yet read
-    kTooSmall,    // the next message is larger than the buffer; it stays unread
-    kTooMany,     // max_borrows are out
-    kSuperseded,  // the segment's mark is set; see drain_to
-    kCorrupt,     // what no healthy writer leaves
-  };
+  using Result = ReadResult;
 
   // Begins where the reader before, dead or not, had stored its position.
   void attach(const QueueView& view);
@@ -171,9 +162,13 @@ class QueueReader {
   // its own) until that thread comes again; only then is it consumed.
   Result read(void* buffer, size_t buffer_bytes, Message& message, uint64_t thread);
 
-  // The next message in place, until release(). False: not borrowed.
+  // The next message in place, until release(), which takes the address, and
+  // last_borrow() as of then: an address comes again, that number does not.
+  // False: not borrowed.
   Result borrow(const void** payload, Message& message, uint64_t thread);
-  bool release(const void* payload);
+  uint64_t last_borrow() const { return held_[held_count_ - 1].position; }
+  bool release(const void* payload, uint64_t borrow = kAnyBorrow);
+  uint32_t borrows_out() const { return borrow_count_; }
 
   // Whether read() would tell anything but kNothing.
   bool has_next();
@@ -188,6 +183,8 @@ class QueueReader {
   // then it says kSuperseded.
   void drain_to(uint64_t position) { limit_ = position; }
   uint64_t position() const { return next_.position; }
+
+  static constexpr uint64_t kAnyBorrow = UINT64_MAX;
 
  private:
   // A message that is handed out. In the order of the ring.

@@ -119,6 +119,39 @@ channel::ChannelView Attachment::view(Direction direction) const {
           &page().mark.superseded};
 }
 
+void Attachment::set_up(WriteEnd& out, const layout::RoleRecord& role, uint32_t generation) const {
+  const layout::ChannelGeometry& shape = geometry(outgoing());
+  out.is_queue = shape.delivery == ESHM_DELIVERY_QUEUE;
+  out.is_stamped = (shape.flags & ESHM_FLAG_TIMESTAMPS) != 0;
+  out.largest = shape.max_message_bytes;
+  out.role = &role.incarnation;
+  out.incarnation = incarnation_;
+  out.superseded = &page().mark.superseded;
+  out.wake = &outgoing_wake();
+  out.room = &page().room_wake[outgoing()].line;
+  if (out.is_queue) {
+    out.queue.adopt(queue_view(outgoing()), generation);
+  } else {
+    out.latest.adopt(view(outgoing()), generation);
+  }
+}
+
+void Attachment::set_up(ReadEnd& in, const layout::RoleRecord& role) const {
+  in.is_queue = geometry(incoming()).delivery == ESHM_DELIVERY_QUEUE;
+  in.role = &role.incarnation;
+  in.incarnation = incarnation_;
+  in.superseded = &page().mark.superseded;
+  in.end_position = &page().mark.end_position[incoming()];
+  in.wake = &incoming_wake();
+  in.room = &page().room_wake[incoming()].line;
+  in.read_count = &page().reader[incoming()].line.messages;
+  if (in.is_queue) {
+    in.queue.attach(queue_view(incoming()));
+  } else {
+    in.latest.attach(view(incoming()));
+  }
+}
+
 void Attachment::assume_role(const Settings& settings, uint64_t incarnation) {
   incarnation_ = incarnation;
   layout::RoleRecord& record = own_record();
@@ -128,38 +161,49 @@ void Attachment::assume_role(const Settings& settings, uint64_t incarnation) {
   page().room_wake[outgoing()].line.announced.store(0, memory_order_relaxed);
 
   ends_ = std::make_unique<Ends>();
-  WriteEnd& out = ends_->out;
-  out.role = &record.incarnation;
-  out.incarnation = incarnation;
-  out.superseded = &page().mark.superseded;
-  out.wake = &outgoing_wake();
-  out.largest = geometry(outgoing()).max_message_bytes;
-  out.is_stamped = (geometry(outgoing()).flags & ESHM_FLAG_TIMESTAMPS) != 0;
-  out.latest.adopt(view(outgoing()), record.generation.load(memory_order_relaxed) + 1);
-
-  ReadEnd& in = ends_->in;
-  in.role = &record.incarnation;
-  in.incarnation = incarnation;
-  in.superseded = &page().mark.superseded;
-  in.wake = &incoming_wake();
-  in.read_count = &page().reader[incoming()].line.messages;
-  in.latest.attach(view(incoming()));
+  set_up(ends_->out, record, record.generation.load(memory_order_relaxed) + 1);
+  set_up(ends_->in, record);
 
   own_beats().fetch_add(1, memory_order_relaxed);
   complete_record(record, incarnation_, settings.stale_threshold_ms);
 }
 
-uint64_t Attachment::published(Direction direction) const {
-  const auto* area = reinterpret_cast<const layout::DataArea*>(data_[direction].data());
-  return area->publish.published.load(memory_order_acquire) >> 8;
+channel::QueueView Attachment::queue_view(Direction direction) const {
+  return {geometry(direction), data_[direction].data(), &page().reader[direction].line,
+          &page().mark.superseded};
 }
 
-void mark_superseded(SegmentFile& segment, int32_t successor_pid) {
+uint64_t Attachment::messages_in(Direction direction) const {
+  const layout::PublishLine& line = data_[direction].publish_line();
+  const bool is_queue = geometry(direction).delivery == ESHM_DELIVERY_QUEUE;
+  return is_queue ? line.messages.load(memory_order_relaxed)
+                  : line.published.load(memory_order_acquire) >> 8;
+}
+
+uint64_t Attachment::end_of_queue(Direction direction) const {
+  return data_[direction].publish_line().published.load(memory_order_acquire);
+}
+
+void mark_superseded(const Settings& settings, SegmentFile& segment, int32_t successor_pid) {
   layout::MarkLine& mark = segment.page().mark;
+  DataMapping queues[2];
+  for (const Direction direction : kDirections) {
+    if (segment.plan().geometry[direction].delivery != ESHM_DELIVERY_QUEUE) continue;
+    // Without it the slave itself looks how far it may read.
+    (void)DataMapping::map(settings, segment, direction, false, queues[direction]);
+  }
   mark.successor_pid.store(successor_pid, memory_order_relaxed);
   // MK1 -> R5 (readers drop what they copied), W6 (writers learn it).
   mark.superseded.store(1, memory_order_release);
+  // Pairs with the fence behind a publication: a writer that does not see the
+  // mark has published what is seen below.
   std::atomic_thread_fence(std::memory_order_seq_cst);
+  for (const Direction direction : kDirections) {
+    if (queues[direction].data() == nullptr || mark.end_position[direction].load() != 0) continue;
+    const uint64_t end =
+        queues[direction].publish_line().published.load(memory_order_acquire);
+    mark.end_position[direction].store(end + 1, memory_order_release);  // MK2
+  }
 }
 
 void wake_all_waiters(SegmentFile& segment) {

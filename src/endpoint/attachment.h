@@ -23,6 +23,9 @@ class DataMapping {
                         layout::Direction direction, bool writable, DataMapping& out);
 
   std::byte* data() const { return sysv_.data() != nullptr ? sysv_.data() : posix_.data(); }
+  const layout::PublishLine& publish_line() const {
+    return reinterpret_cast<const layout::DataArea*>(data())->publish;
+  }
 
  private:
   os::Mapping posix_;
@@ -77,13 +80,19 @@ class Attachment {
   }
   layout::WakeLine& incoming_wake() const { return page().data_wake[incoming()].line; }
   layout::WakeLine& outgoing_wake() const { return page().data_wake[outgoing()].line; }
-  uint64_t published(layout::Direction direction) const;
+  // How many messages were written there.
+  uint64_t messages_in(layout::Direction direction) const;
+  // Position behind the last committed record of a queue.
+  uint64_t end_of_queue(layout::Direction direction) const;
 
   // Master: the segment that this one replaced, as long as its slave may come over.
   std::shared_ptr<SegmentFile> replaced;
 
  private:
   channel::ChannelView view(layout::Direction direction) const;
+  channel::QueueView queue_view(layout::Direction direction) const;
+  void set_up(WriteEnd& out, const layout::RoleRecord& role, uint32_t generation) const;
+  void set_up(ReadEnd& in, const layout::RoleRecord& role) const;
 
   ESHMRole role_;
   std::shared_ptr<SegmentFile> segment_;
@@ -94,7 +103,7 @@ class Attachment {
 
 // The successor segment and whoever waits here are told: this one is over.
 // `successor_pid` goes into the error texts of those who find the mark.
-void mark_superseded(SegmentFile& segment, int32_t successor_pid);
+void mark_superseded(const Settings& settings, SegmentFile& segment, int32_t successor_pid);
 void wake_all_waiters(SegmentFile& segment);
 
 }  // namespace eshm::endpoint

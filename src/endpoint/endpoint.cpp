@@ -159,6 +159,10 @@ Failure Endpoint::close() {
                        attachment_->incarnation();
   Failure failure;
   if (is_ours && fence_code_ == ESHM_SUCCESS && !left_seat_) {
+    {
+      const std::lock_guard<os::WordLock> lock(read_lock_);
+      ends_.in.settle();
+    }
     failure = remove_name(kUnlinkPatienceNs);
     // Before the lock falls: whoever then sees it free knows why.
     attachment_->own_record().left.store(attachment_->incarnation(), memory_order_release);
@@ -230,8 +234,8 @@ void Endpoint::get_stats(ESHMStats& stats) {
     last_beats_[0] = stats.master_heartbeat;
     last_beats_[1] = stats.slave_heartbeat;
   }
-  stats.m2s_write_count = link->published(layout::kMasterToSlave);
-  stats.s2m_write_count = link->published(layout::kSlaveToMaster);
+  stats.m2s_write_count = link->messages_in(layout::kMasterToSlave);
+  stats.s2m_write_count = link->messages_in(layout::kSlaveToMaster);
   stats.m2s_read_count = page.reader[layout::kMasterToSlave].line.messages.load(memory_order_relaxed);
   stats.s2m_read_count = page.reader[layout::kSlaveToMaster].line.messages.load(memory_order_relaxed);
 }
@@ -248,7 +252,7 @@ void Endpoint::get_stats_ex(ESHMStatsEx& stats) {
   stats.reconnects = reconnects_.load(memory_order_relaxed);
   {
     const std::lock_guard<os::WordLock> lock(write_lock_);
-    stats.messages_written = written_elsewhere_ + ends_.out.latest.written();
+    stats.messages_written = written_elsewhere_ + ends_.out.written();
   }
   stats.parks = parks_.load(memory_order_relaxed);
   stats.wakes = wakes_.load(memory_order_relaxed);

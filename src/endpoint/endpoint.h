@@ -36,7 +36,7 @@ class Endpoint {
   bool is_of_this_process() const { return epoch_ == os::fork_epoch(); }
 
   // The data path answers codes; explain() has the sentence for each.
-  int write(const void* data, size_t size);
+  int write(const void* data, size_t size, uint32_t timeout_ms);
   int read(void* buffer, size_t buffer_bytes, ESHMMessageInfo& info, uint32_t timeout_ms);
   int loan(size_t size, void*& data);
   int publish(void* data, size_t size);
@@ -82,23 +82,40 @@ class Endpoint {
     channel::Borrowed* borrowed = nullptr;
     ESHMMessageInfo* info = nullptr;
   };
-  // A segment that was left while messages of it were out on loan or borrowed.
+  // A segment that was left while something of it was still wanted.
   struct Retired {
     std::shared_ptr<Attachment> attachment;
     Ends ends;
+    bool is_unread = false;   // its queue is to be read dry; under read_lock_
+    bool is_carried = false;  // our queue's rest is on its way to the new one; under write_lock_
+    uint64_t cursor = 0;      // how far that is
   };
   int refuse_to_write() const;
   int finish_write(layout::WakeLine& wake, const std::atomic<uint32_t>& superseded);
+  int code_of(channel::WriteResult result);
+  int write_locked(const void* data, size_t size);
+  int write_now(const void* data, size_t size);
+  int write_waiting(const void* data, size_t size, uint32_t timeout_ms);
+  bool carry_over();
+  int take_from(ReadEnd& in, const Request& request, bool thorough);
+  int take_from_former(const Request& request);
   int take_locked(const Request& request, bool thorough);
   int take_now(const Request& request);
   int take(const Request& request, uint32_t timeout_ms);
   int take_waiting(const Request& request, uint32_t timeout_ms);
-  int spin(const Request& request, os::Deadline until);
-  int look_then_park(const Request& request, os::Deadline until, os::FutexWait& end);
-  void note_message(const channel::Message& message, uint64_t missed, ESHMMessageInfo& info);
+  template <class Look, class LookThenPark>
+  int wait_until(int nothing, os::Deadline deadline, uint64_t spin_end, const Look& look,
+                 const LookThenPark& look_then_park);
+  template <class Look>
+  int spin(int nothing, os::Deadline until, const Look& look);
+  template <class Look>
+  int announce_and_park(int nothing, os::WordLock& guard, layout::WakeLine* const& line,
+                        os::Deadline until, os::FutexWait& end, const Look& look);
+  void note_message(const ReadEnd& in, const channel::Message& message, uint64_t missed,
+                    ESHMMessageInfo& info);
   uint64_t spin_budget_ns() const;
   void learn_wait(uint64_t waited_ns);
-  void drop_retired();
+  void tend_retired();
   void tend_without_thread();
 
   // Tending.
@@ -108,6 +125,8 @@ class Endpoint {
   void follow_retry_policy(uint64_t now_ns, bool woken);
   void try_to_move(uint64_t now_ns);
   void move_to(std::shared_ptr<Attachment> next);
+  void keep_what_was_written(Retired& former);
+  void keep_what_is_unread(Retired& former);
   void give_up();
   void leave_seat();
   void settle_verdicts();
@@ -130,10 +149,13 @@ class Endpoint {
   alignas(64) mutable os::WordLock read_lock_;
   std::shared_ptr<Attachment> attachment_;
   Ends ends_;  // of attachment_
-  std::vector<Retired> retired_;
+  std::vector<Retired> retired_;  // oldest first
+  uint32_t unread_segments_ = 0;   // of retired_; under read_lock_
+  uint32_t carried_segments_ = 0;  // of retired_; under write_lock_
   uint64_t written_elsewhere_ = 0;  // messages, in segments before this one; under write_lock_
   uint32_t sender_count_ = 0;       // how many senders were read from; under read_lock_
-  uint32_t sender_generation_ = 0;  // of the last one, in this segment; 0: none here yet
+  uint32_t sender_generation_ = 0;  // of the last one, in the segment of this incarnation:
+  uint64_t sender_segment_ = 0;
   uint64_t messages_read_ = 0;
   uint64_t messages_missed_ = 0;
 

@@ -1,45 +1,104 @@
 // What every message needs, looked up once a segment: the two ends of the
-// channels that this process holds. Plain values that an Endpoint keeps in its
-// own memory, so that no call follows a chain of pointers.
+// channels that this process holds, of either kind. Plain values that an
+// Endpoint keeps in its own memory, so that no call follows a chain of pointers.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 
 #include "channel/latest.h"
+#include "channel/queue.h"
+#include "channel/wakeup.h"
 
 namespace eshm::endpoint {
 
 struct WriteEnd {
-  channel::LatestWriter latest;
+  bool is_queue = false;
+  bool is_stamped = false;
+  uint64_t largest = 0;  // message, bytes
   const std::atomic<uint64_t>* role = nullptr;  // incarnation of whoever holds ours
   uint64_t incarnation = 0;                     // our own
   const std::atomic<uint32_t>* superseded = nullptr;
-  layout::WakeLine* wake = nullptr;
-  uint64_t largest = 0;  // message, bytes
-  bool is_stamped = false;
-
-  bool has_successor() const { return role->load(std::memory_order_relaxed) != incarnation; }
-};
-
-struct ReadEnd {
-  channel::LatestReader latest;
-  const std::atomic<uint64_t>* role = nullptr;
-  uint64_t incarnation = 0;
-  const std::atomic<uint32_t>* superseded = nullptr;
-  layout::WakeLine* wake = nullptr;
-  std::atomic<uint64_t>* read_count = nullptr;
+  layout::WakeLine* wake = nullptr;  // its reader waits there
+  layout::WakeLine* room = nullptr;  // we wait there for room in a queue
+  channel::LatestWriter latest;
+  channel::QueueWriter queue;
 
   bool has_successor() const { return role->load(std::memory_order_relaxed) != incarnation; }
   // Marks this process's announcements. Not 0.
   uint32_t mark() const { return uint32_t(incarnation) | 1; }
+
+  // As the channel's own. On kDone a full fence has passed since the publication.
+  channel::WriteResult write(const void* data, size_t size, uint64_t timestamp_ns) {
+    if (is_queue) return queue.try_write(data, size, timestamp_ns);
+    latest.write(data, size, timestamp_ns);
+    return channel::WriteResult::kDone;
+  }
+  channel::WriteResult loan(size_t size, void** payload);
+  channel::WriteResult publish(const void* payload, size_t size, uint64_t timestamp_ns);
+  channel::WriteResult discard(const void* payload);
+
+  uint32_t loans_out() const { return is_queue ? queue.loans_out() : latest.loans_out(); }
+  uint64_t written() const { return is_queue ? queue.written() : latest.written(); }
+};
+
+struct ReadEnd {
+  bool is_queue = false;
+  const std::atomic<uint64_t>* role = nullptr;
+  uint64_t incarnation = 0;
+  const std::atomic<uint32_t>* superseded = nullptr;
+  const std::atomic<uint64_t>* end_position = nullptr;  // of a superseded queue, plus 1
+  layout::WakeLine* wake = nullptr;  // we wait there
+  layout::WakeLine* room = nullptr;  // a queue's writer waits there
+  std::atomic<uint64_t>* read_count = nullptr;
+  channel::LatestReader latest;
+  channel::QueueReader queue;
+
+  bool has_successor() const { return role->load(std::memory_order_relaxed) != incarnation; }
+  uint32_t mark() const { return uint32_t(incarnation) | 1; }
+
+  // As the channel's own; `missed` is told with a message.
+  channel::ReadResult read(void* buffer, size_t bytes, channel::Message& message,
+                           uint64_t& missed, bool thorough);
+  channel::ReadResult borrow(channel::Borrowed& borrowed, uint64_t& missed, bool thorough);
+  bool release(const channel::Borrowed& borrowed);
+  // A clean end: nothing that was handed out is shown again.
+  void settle();
+
+  // Of a superseded queue, what was committed before the mark may still be
+  // read. False while it is not known how much that is.
+  bool drain_to_mark();
+  uint32_t borrows_out() const { return is_queue ? queue.borrows_out() : latest.borrows_out(); }
+
+ private:
+  void ring_for_room();
 };
 
 struct Ends {
   WriteEnd out;
   ReadEnd in;
 
-  bool has_any_out() const { return out.latest.loans_out() + in.latest.borrows_out() != 0; }
+  bool has_any_out() const { return out.loans_out() + in.borrows_out() != 0; }
 };
+
+inline channel::ReadResult ReadEnd::read(void* buffer, size_t bytes, channel::Message& message,
+                                         uint64_t& missed, bool thorough) {
+  if (!is_queue) {
+    const uint64_t before = latest.last_read();
+    const channel::ReadResult result = latest.read(buffer, bytes, message, thorough);
+    missed = message.number - before - 1;
+    return result;
+  }
+  thread_local const char me = 0;  // its address is this thread's own
+  const channel::ReadResult result =
+      queue.read(buffer, bytes, message, reinterpret_cast<uintptr_t>(&me));
+  missed = 0;
+  ring_for_room();
+  return result;
+}
+
+inline void ReadEnd::ring_for_room() {
+  if (queue.freed_room() && channel::is_announced(*room)) channel::ring_announced(*room);
+}
 
 }  // namespace eshm::endpoint

@@ -137,7 +137,7 @@ Step RoleSeeker::start_afresh(const SegmentPtr& segment) {
       segment->locks().try_lock(layout::kSlaveByte) != 0) {
     return look_again();
   }
-  mark_superseded(*segment, os::self().pid);
+  mark_superseded(settings_, *segment, os::self().pid);
   if (segment->plan().identity.backend == ESHM_BACKEND_POSIX) {
     // Before the new one is made: /dev/shm may have room for one only.
     os::punch_hole(segment->file(), layout::kControlBytes,
@@ -196,7 +196,7 @@ Step RoleSeeker::install_over(SegmentFile& old, std::unique_ptr<Attachment> fres
   remove_abandoned_successor(settings_);
   int failure = os::link_unnamed(fresh->segment().file(), waiting);
   if (failure == 0) {
-    mark_superseded(old, os::self().pid);
+    mark_superseded(settings_, old, os::self().pid);
     failure = os::rename_over(waiting, path);
     if (failure != 0) os::unlink_name(waiting);
   }

@@ -101,11 +101,6 @@ Found look_at_name(const Settings& settings) {
              about(settings) + judgement.reason);
     return found;
   }
-  for (const layout::ChannelGeometry& geometry : found.plan.geometry) {
-    if (geometry.delivery == ESHM_DELIVERY_LATEST) continue;
-    found.refusal = fail(ESHM_ERROR_UNSUPPORTED,
-                         about(settings) + "it has a queue, which this release does not know");
-  }
   return found;
 }
 

@@ -39,9 +39,11 @@ inline int Endpoint::refuse_to_write() const {
   const int verdict = write_verdict_.load(memory_order_relaxed);
   if (verdict != ESHM_SUCCESS) return verdict;
   if (ends_.out.has_successor()) return ESHM_ERROR_SUPERSEDED;
-  // A slave's newest message moves with it; one that it has not begun does not.
+  // A slave's newest value and its queue move with it; a value that it has not
+  // begun does not.
   const bool is_over = ends_.out.superseded->load(memory_order_relaxed) != 0;
-  return is_over && role_ == ESHM_ROLE_SLAVE ? ESHM_ERROR_TIMEOUT : ESHM_SUCCESS;
+  return is_over && role_ == ESHM_ROLE_SLAVE && !ends_.out.is_queue ? ESHM_ERROR_TIMEOUT
+                                                                     : ESHM_SUCCESS;
 }
 
 // Behind a publication and its full fence.
@@ -57,18 +59,48 @@ inline int Endpoint::finish_write(layout::WakeLine& wake,
   return is_over && role_ == ESHM_ROLE_MASTER ? ESHM_ERROR_SUPERSEDED : ESHM_SUCCESS;
 }
 
-int Endpoint::write(const void* data, size_t size) {
-  if (!settings_.use_threads) tend_without_thread();
-  const std::lock_guard<os::WordLock> lock(write_lock_);
+int Endpoint::code_of(channel::WriteResult result) {
+  switch (result) {
+    case channel::WriteResult::kDone:
+      return ESHM_SUCCESS;
+    case channel::WriteResult::kFull:
+    case channel::WriteResult::kTooMany:
+      return ESHM_ERROR_BUFFER_FULL;
+    case channel::WriteResult::kNotLoaned:
+      return ESHM_ERROR_INVALID_PARAM;
+    case channel::WriteResult::kTooLarge:
+      return ESHM_ERROR_BUFFER_TOO_SMALL;
+    case channel::WriteResult::kCorrupt:
+      break;
+  }
+  found_corrupt_.store(true, memory_order_relaxed);
+  return ESHM_ERROR_CORRUPT;
+}
+
+inline int Endpoint::write_locked(const void* data, size_t size) {
   WriteEnd& out = ends_.out;
   if (size > out.largest) return ESHM_ERROR_BUFFER_TOO_SMALL;
   const int refusal = refuse_to_write();
   if (refusal != ESHM_SUCCESS) return refusal;
+  if (carried_segments_ != 0 && !carry_over()) return ESHM_ERROR_BUFFER_FULL;
   // Looked up ahead of the write's fence, behind which every load waits.
   layout::WakeLine& wake = *out.wake;
   const std::atomic<uint32_t>& superseded = *out.superseded;
-  out.latest.write(data, size, time_of_publication(out));
+  const channel::WriteResult result = out.write(data, size, time_of_publication(out));
+  if (result != channel::WriteResult::kDone) return code_of(result);
   return finish_write(wake, superseded);
+}
+
+inline int Endpoint::write_now(const void* data, size_t size) {
+  const std::lock_guard<os::WordLock> lock(write_lock_);
+  return write_locked(data, size);
+}
+
+int Endpoint::write(const void* data, size_t size, uint32_t timeout_ms) {
+  if (!settings_.use_threads) tend_without_thread();
+  const int code = write_now(data, size);
+  if (code != ESHM_ERROR_BUFFER_FULL || timeout_ms == 0) return code;
+  return write_waiting(data, size, timeout_ms);
 }
 
 int Endpoint::loan(size_t size, void*& data) {
@@ -77,8 +109,8 @@ int Endpoint::loan(size_t size, void*& data) {
   if (size > ends_.out.largest) return ESHM_ERROR_BUFFER_TOO_SMALL;
   const int refusal = refuse_to_write();
   if (refusal != ESHM_SUCCESS) return refusal;
-  data = ends_.out.latest.loan();
-  return data == nullptr ? ESHM_ERROR_BUFFER_FULL : ESHM_SUCCESS;
+  if (carried_segments_ != 0 && !carry_over()) return ESHM_ERROR_BUFFER_FULL;
+  return code_of(ends_.out.loan(size, &data));
 }
 
 int Endpoint::publish(void* data, size_t size) {
@@ -91,34 +123,67 @@ int Endpoint::publish(void* data, size_t size) {
     if (refusal != ESHM_SUCCESS) return refusal;
     layout::WakeLine& wake = *out.wake;
     const std::atomic<uint32_t>& superseded = *out.superseded;
-    if (out.latest.publish(data, size, time_of_publication(out))) {
-      return finish_write(wake, superseded);
-    }
+    const channel::WriteResult result = out.publish(data, size, time_of_publication(out));
+    if (result == channel::WriteResult::kDone) return finish_write(wake, superseded);
+    if (result != channel::WriteResult::kNotLoaned) return code_of(result);
   }
   // Its segment was left meanwhile: nobody would read it there.
   return discard(data) == ESHM_SUCCESS ? ESHM_ERROR_SUPERSEDED : ESHM_ERROR_INVALID_PARAM;
 }
 
 int Endpoint::discard(void* data) {
-  bool was_loaned = false;
+  channel::WriteResult result;
   {
     const std::lock_guard<os::WordLock> lock(write_lock_);
-    was_loaned = ends_.out.latest.discard(data);
+    WriteEnd& out = ends_.out;
+    layout::WakeLine& wake = *out.wake;
+    result = out.discard(data);
+    // In a queue it may have kept others from being seen.
+    if (result == channel::WriteResult::kDone && channel::is_announced(wake)) {
+      channel::ring_announced(wake);
+    }
     for (Retired& former : retired_) {
-      was_loaned = was_loaned || former.ends.out.latest.discard(data);
+      if (result != channel::WriteResult::kNotLoaned) break;
+      result = former.ends.out.discard(data);
     }
   }
-  drop_retired();
-  return was_loaned ? ESHM_SUCCESS : ESHM_ERROR_INVALID_PARAM;
+  return code_of(result);
 }
 
-// Lets go of the segments of which nothing is out any more.
-void Endpoint::drop_retired() {
+// Writes what the master of a former segment had not consumed, in its order,
+// before anything new. False: there is no room for the rest yet.
+bool Endpoint::carry_over() {
+  for (Retired& former : retired_) {
+    if (!former.is_carried) continue;
+    for (;;) {
+      const uint64_t before = former.cursor;
+      channel::QueueWriter::Unread unread;
+      if (!former.ends.out.queue.next_unread(former.cursor, unread)) break;
+      if (unread.size > ends_.out.largest) continue;  // the new master takes smaller ones
+      if (ends_.out.write(unread.payload, unread.size, unread.timestamp_ns) !=
+          channel::WriteResult::kDone) {
+        former.cursor = before;
+        return false;
+      }
+      --written_elsewhere_;  // it counts here
+      if (channel::is_announced(*ends_.out.wake)) channel::ring_announced(*ends_.out.wake);
+    }
+    former.is_carried = false;
+    --carried_segments_;
+  }
+  return true;
+}
+
+// Tender: goes on with what a move has left to do, and lets go of the segments
+// of which nothing is wanted any more.
+void Endpoint::tend_retired() {
   std::vector<Retired> dropped;  // unmapped behind the locks
   const std::lock_guard<os::WordLock> writing(write_lock_);
   const std::lock_guard<os::WordLock> reading(read_lock_);
+  if (carried_segments_ != 0) carry_over();
   for (size_t i = 0; i < retired_.size();) {
-    if (retired_[i].ends.has_any_out()) {
+    const Retired& former = retired_[i];
+    if (former.ends.has_any_out() || former.is_unread || former.is_carried) {
       ++i;
       continue;
     }
@@ -129,21 +194,65 @@ void Endpoint::drop_retired() {
 
 // ---- reading -------------------------------------------------------------------
 
-inline void Endpoint::note_message(const channel::Message& message, uint64_t missed,
-                                   ESHMMessageInfo& info) {
-  if (message.generation != sender_generation_) {
+inline void Endpoint::note_message(const ReadEnd& in, const channel::Message& message,
+                                   uint64_t missed, ESHMMessageInfo& info) {
+  if (message.generation != sender_generation_ || in.incarnation != sender_segment_) {
     sender_generation_ = message.generation;
+    sender_segment_ = in.incarnation;
     ++sender_count_;
   }
   ++messages_read_;
   messages_missed_ += missed;
-  std::atomic<uint64_t>& shared_count = *ends_.in.read_count;
-  shared_count.store(shared_count.load(memory_order_relaxed) + 1, memory_order_relaxed);
+  in.read_count->store(in.read_count->load(memory_order_relaxed) + 1, memory_order_relaxed);
   info.generation = sender_count_;
   info.sequence = message.number;
   info.missed = missed;
   info.size = message.size;
   info.timestamp_ns = message.timestamp_ns;
+}
+
+// One end, asked once. NO_DATA: nothing is there, or nothing that counts.
+inline int Endpoint::take_from(ReadEnd& in, const Request& request, bool thorough) {
+  channel::Message message;
+  uint64_t missed = 0;
+  channel::ReadResult result;
+  if (request.borrowed == nullptr) {
+    result = in.read(request.buffer, request.bytes, message, missed, thorough);
+  } else {
+    result = in.borrow(*request.borrowed, missed, thorough);
+    message = request.borrowed->message;
+  }
+  switch (result) {
+    case channel::ReadResult::kMessage:
+      note_message(in, message, missed, *request.info);
+      return ESHM_SUCCESS;
+    case channel::ReadResult::kTooSmall:
+      request.info->size = message.size;
+      return ESHM_ERROR_BUFFER_TOO_SMALL;
+    case channel::ReadResult::kTooMany:
+      return ESHM_ERROR_BUFFER_FULL;
+    case channel::ReadResult::kCorrupt:
+      return ESHM_ERROR_CORRUPT;
+    case channel::ReadResult::kSuperseded:
+    case channel::ReadResult::kNothing:
+      break;
+  }
+  return ESHM_ERROR_NO_DATA;
+}
+
+// The queues of segments that were left with messages unread, oldest first.
+int Endpoint::take_from_former(const Request& request) {
+  for (Retired& former : retired_) {
+    if (!former.is_unread) continue;
+    const int code = take_from(former.ends.in, request, false);
+    if (code == ESHM_SUCCESS || code == ESHM_ERROR_BUFFER_TOO_SMALL ||
+        code == ESHM_ERROR_BUFFER_FULL) {
+      return code;
+    }
+    former.is_unread = false;  // dry, or corrupt: that link is over
+    --unread_segments_;
+  }
+  return ESHM_ERROR_NO_DATA;
 }
 
 // What is unread comes first, then what keeps the call from waiting for more.
@@ -157,38 +266,23 @@ inline int Endpoint::take_locked(const Request& request, bool thorough) {
       return verdict;
     }
   }
-  const uint64_t before = in.latest.last_read();
-  channel::Message message;
-  channel::ReadResult result;
-  if (request.borrowed == nullptr) {
-    result = in.latest.read(request.buffer, request.bytes, message, thorough);
-  } else {
-    result = in.latest.borrow(*request.borrowed, thorough);
-    message = request.borrowed->message;
+  if (unread_segments_ != 0) {
+    const int code = take_from_former(request);
+    if (code != ESHM_ERROR_NO_DATA) return code;
   }
-  switch (result) {
-    case channel::ReadResult::kMessage:
-      note_message(message, message.number - before - 1, *request.info);
-      if (request.borrowed != nullptr) request.borrowed->segment = in.incarnation;
-      return ESHM_SUCCESS;
-    case channel::ReadResult::kTooSmall:
-      request.info->size = message.size;
-      return ESHM_ERROR_BUFFER_TOO_SMALL;
-    case channel::ReadResult::kTooMany:
-      return ESHM_ERROR_BUFFER_FULL;
-    case channel::ReadResult::kCorrupt:
-      found_corrupt_.store(true, memory_order_relaxed);
-      return ESHM_ERROR_CORRUPT;
-    case channel::ReadResult::kSuperseded:
-    case channel::ReadResult::kNothing:
-      break;
+  int code = take_from(in, request, thorough);
+  if (code == ESHM_ERROR_CORRUPT) found_corrupt_.store(true, memory_order_relaxed);
+  if (code != ESHM_ERROR_NO_DATA) return code;
+  const bool is_over = in.superseded->load(memory_order_relaxed) != 0;
+  // A slave reads its queue dry, as far as it was written before the mark.
+  if (is_over && role_ == ESHM_ROLE_SLAVE && in.drain_to_mark()) {
+    code = take_from(in, request, thorough);
+    if (code != ESHM_ERROR_NO_DATA) return code;
   }
   const int verdict = read_verdict_.load(memory_order_relaxed);
   if (verdict != ESHM_SUCCESS) return verdict;
-  const bool is_over =
-      in.has_successor() ||
-      (role_ == ESHM_ROLE_MASTER && in.superseded->load(memory_order_relaxed) != 0);
-  return is_over ? ESHM_ERROR_SUPERSEDED : ESHM_ERROR_NO_DATA;
+  const bool has_successor = in.has_successor() || (is_over && role_ == ESHM_ROLE_MASTER);
+  return has_successor ? ESHM_ERROR_SUPERSEDED : ESHM_ERROR_NO_DATA;
 }
 
 inline int Endpoint::take_now(const Request& request) {
@@ -227,36 +321,36 @@ int Endpoint::borrow(ESHMView& view, uint32_t timeout_ms) {
 }
 
 int Endpoint::release(const ESHMView& view) {
-  const auto give_back = [&](ReadEnd& in) {
-    return in.incarnation == view.internal[kSegment] &&
-           in.latest.release(view.internal[kToken], view.internal[kSerial]);
-  };
-  bool is_current = false;
-  bool is_former = false;
-  {
-    const std::lock_guard<os::WordLock> lock(read_lock_);
-    is_current = give_back(ends_.in);
-    for (Retired& former : retired_) is_former = is_former || give_back(former.ends.in);
+  channel::Borrowed borrowed;
+  borrowed.data = static_cast<const std::byte*>(view.data);
+  borrowed.token = uint32_t(view.internal[kToken]);
+  borrowed.serial = view.internal[kSerial];
+  borrowed.segment = view.internal[kSegment];
+  const std::lock_guard<os::WordLock> lock(read_lock_);
+  bool was_borrowed = ends_.in.release(borrowed);
+  for (Retired& former : retired_) {
+    was_borrowed = was_borrowed || former.ends.in.release(borrowed);
   }
-  if (is_former) drop_retired();
-  return is_current || is_former ? ESHM_SUCCESS : ESHM_ERROR_INVALID_PARAM;
+  return was_borrowed ? ESHM_SUCCESS : ESHM_ERROR_INVALID_PARAM;
 }
 
 // ---- waiting -------------------------------------------------------------------
 
 // Spins as long as that pays, then sleeps, in pieces: each ends for the
 // heartbeat (where calls do it), for the interrupt hook, or for another look.
-int Endpoint::take_waiting(const Request& request, uint32_t timeout_ms) {
-  const uint64_t began = os::monotonic_ns();
-  const uint64_t spin_end = began + spin_budget_ns();
-  const os::Deadline deadline = os::Deadline::after_ms(timeout_ms);
+// `look` answers `nothing` as long as the wait goes on; `look_then_park` sleeps
+// until a ring, a signal or the deadline where it finds nothing either.
+template <class Look, class LookThenPark>
+int Endpoint::wait_until(int nothing, os::Deadline deadline, uint64_t spin_end, const Look& look,
+                         const LookThenPark& look_then_park) {
   const uint64_t piece_ns =
       settings_.use_threads
           ? std::min(settings_.stale_threshold_ms * os::kNsPerMs / 2, kLongestParkNs)
           : ESHM_HEARTBEAT_INTERVAL_MS * os::kNsPerMs;
-  uint64_t next_interrupt = began;  // the hook is asked before the first sleep, too
-  for (uint64_t now = began;; now = os::monotonic_ns()) {
+  uint64_t next_interrupt = 0;  // the hook is asked before the first sleep, too
+  for (;;) {
     if (!settings_.use_threads) tend_without_thread();
+    const uint64_t now = os::monotonic_ns();
     if (settings_.interrupt.is_set() && now >= next_interrupt) {
       if (settings_.interrupt.requested()) return ESHM_ERROR_INTERRUPTED;
       next_interrupt = now + kInterruptIntervalMs * os::kNsPerMs;
@@ -264,20 +358,20 @@ int Endpoint::take_waiting(const Request& request, uint32_t timeout_ms) {
     os::Deadline until = deadline.or_earlier(os::Deadline::at(now + piece_ns));
     if (settings_.interrupt.is_set()) until = until.or_earlier(os::Deadline::at(next_interrupt));
     os::FutexWait end = os::FutexWait::kWoken;
-    int code = now < spin_end ? spin(request, until.or_earlier(os::Deadline::at(spin_end)))
-                              : look_then_park(request, until, end);
+    int code = now < spin_end ? spin(nothing, until.or_earlier(os::Deadline::at(spin_end)), look)
+                              : look_then_park(until, end);
     if (end == os::FutexWait::kSignal) next_interrupt = 0;
-    if (code == ESHM_ERROR_NO_DATA) code = take_now(request);
-    if (code == ESHM_SUCCESS) learn_wait(os::monotonic_ns() - began);
-    if (code != ESHM_ERROR_NO_DATA) return code;
+    if (code == nothing) code = look();
+    if (code != nothing) return code;
     if (deadline.has_passed()) return ESHM_ERROR_TIMEOUT;
   }
 }
 
-int Endpoint::spin(const Request& request, os::Deadline until) {
+template <class Look>
+int Endpoint::spin(int nothing, os::Deadline until, const Look& look) {
   for (int looks = 0;; ++looks) {
-    const int code = take_now(request);
-    if (code != ESHM_ERROR_NO_DATA) return code;
+    const int code = look();
+    if (code != nothing) return code;
     if (looks % kLooksPerClock == 0 && until.has_passed()) return code;
     os::relax();
   }
@@ -285,21 +379,50 @@ int Endpoint::spin(const Request& request, os::Deadline until) {
 
 // Announces, looks once more, sleeps. The key is taken under the lock that
 // guards the attachment: whoever exchanges it rings after that.
-int Endpoint::look_then_park(const Request& request, os::Deadline until, os::FutexWait& end) {
+template <class Look>
+int Endpoint::announce_and_park(int nothing, os::WordLock& guard, layout::WakeLine* const& line,
+                                os::Deadline until, os::FutexWait& end, const Look& look) {
   std::shared_ptr<Attachment> link;  // keeps the word mapped
   layout::WakeLine* wake;
   uint32_t key;
   {
-    const std::lock_guard<os::WordLock> lock(read_lock_);
+    const std::lock_guard<os::WordLock> lock(guard);
     link = attachment_;
-    wake = ends_.in.wake;
+    wake = line;
     key = channel::announce(*wake, ends_.in.mark());
-    const int code = take_locked(request, true);
-    if (code != ESHM_ERROR_NO_DATA) return code;
+    const int code = look();
+    if (code != nothing) return code;
   }
   parks_.fetch_add(1, memory_order_relaxed);
   end = channel::park(*wake, key, until);
-  return ESHM_ERROR_NO_DATA;
+  return nothing;
+}
+
+int Endpoint::take_waiting(const Request& request, uint32_t timeout_ms) {
+  constexpr int kNothing = ESHM_ERROR_NO_DATA;
+  const uint64_t began = os::monotonic_ns();
+  const int code = wait_until(
+      kNothing, os::Deadline::after_ms(timeout_ms), began + spin_budget_ns(),
+      [&] { return take_now(request); },
+      [&](os::Deadline until, os::FutexWait& end) {
+        return announce_and_park(kNothing, read_lock_, ends_.in.wake, until, end,
+                                 [&] { return take_locked(request, true); });
+      });
+  if (code == ESHM_SUCCESS) learn_wait(os::monotonic_ns() - began);
+  return code;
+}
+
+int Endpoint::write_waiting(const void* data, size_t size, uint32_t timeout_ms) {
+  constexpr int kNothing = ESHM_ERROR_BUFFER_FULL;
+  const uint64_t spin_ns =
+      settings_.spin_us == ESHM_SPIN_ADAPTIVE ? kSpinFirstNs : settings_.spin_us * kNsPerUs;
+  return wait_until(
+      kNothing, os::Deadline::after_ms(timeout_ms), os::monotonic_ns() + spin_ns,
+      [&] { return write_now(data, size); },
+      [&](os::Deadline until, os::FutexWait& end) {
+        return announce_and_park(kNothing, write_lock_, ends_.out.room, until, end,
+                                 [&] { return write_locked(data, size); });
+      });
 }
 
 uint64_t Endpoint::spin_budget_ns() const {

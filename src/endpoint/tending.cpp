@@ -78,6 +78,7 @@ void Endpoint::tend(uint64_t now_ns, bool woken) {
   } else {
     free_reserved_seat();
   }
+  if (!retired_.empty()) tend_retired();
   next_due_ns_ = now_ns + interval_ns;
 }
 
@@ -239,27 +240,52 @@ void Endpoint::move_to(std::shared_ptr<Attachment> next) {
   {
     const std::lock_guard<os::WordLock> writing(write_lock_);
     const std::lock_guard<os::WordLock> reading(read_lock_);
-    Ends ends = next->take_ends();
-    written_elsewhere_ += ends_.out.latest.written();
-    // What was said last holds in the new place, too.
-    size_t size = 0;
-    const std::byte* const newest = ends_.out.latest.newest(size);
-    if (newest != nullptr && size <= ends.out.largest) {
-      ends.out.latest.write(newest, size, os::monotonic_ns());
-      channel::ring(*ends.out.wake);
-      --written_elsewhere_;  // it counts there
-    }
-    std::swap(attachment_, next);
-    std::swap(ends_, ends);
-    sender_generation_ = 0;
+    Retired former{next, next->take_ends()};
+    std::swap(attachment_, former.attachment);
+    std::swap(ends_, former.ends);
+    written_elsewhere_ += former.ends.out.written();
+    keep_what_was_written(former);
+    keep_what_is_unread(former);
     // What is out on loan, or borrowed, stays where it is.
-    if (ends.has_any_out()) retired_.push_back({next, ends});
+    if (former.is_carried || former.is_unread || former.ends.has_any_out()) {
+      retired_.push_back(former);
+    }
+    if (carried_segments_ != 0) carry_over();
+    next = former.attachment;
   }
   // `next` is the old one now; whoever parks in it looks again.
   next->own_record().left.store(next->incarnation(), memory_order_release);
   next->segment().locks().close();
   wake_all_waiters(next->segment());
   watch_.forget_segment();
+}
+
+// What was said last holds in the new segment, too; and of a queue, what the
+// old master has not consumed. (Under both locks.)
+void Endpoint::keep_what_was_written(Retired& former) {
+  if (former.ends.out.is_queue) {
+    former.is_carried = true;
+    ++carried_segments_;
+    return;
+  }
+  size_t size = 0;
+  const std::byte* const newest = former.ends.out.latest.newest(size);
+  if (newest == nullptr || size > ends_.out.largest) return;
+  if (ends_.out.write(newest, size, os::monotonic_ns()) != channel::WriteResult::kDone) return;
+  channel::ring(*ends_.out.wake);
+  --written_elsewhere_;  // it counts there
+}
+
+// The old master's queue is read dry first: up to the mark, or, where it ended
+// without one, to its end. (Under both locks.)
+void Endpoint::keep_what_is_unread(Retired& former) {
+  ReadEnd& in = former.ends.in;
+  if (!in.is_queue) return;
+  if (!in.drain_to_mark()) {
+    in.queue.drain_to(former.attachment->end_of_queue(former.attachment->incoming()));
+  }
+  former.is_unread = true;
+  ++unread_segments_;
 }
 
 // Master: the seat is kept until its slave has come over, or is dead.
@@ -277,7 +303,7 @@ void Endpoint::settle_verdicts() {
   if (fence_code_ == ESHM_SUCCESS && role_ == ESHM_ROLE_SLAVE) {
     if (gave_up_) {
       for_read = for_write = ESHM_ERROR_MASTER_STALE;
-    } else if (has_lost_master()) {
+    } else if (has_lost_master() && !ends_.out.is_queue) {
       for_write = ESHM_ERROR_TIMEOUT;
     }
   }

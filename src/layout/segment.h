@@ -284,6 +284,7 @@ ChannelGeometry plan_channel(const ChannelShape& shape,
 uint64_t ring_bytes(const ChannelGeometry& geometry);
 uint64_t record_unit(const ChannelGeometry& geometry);
 uint64_t record_bytes(const ChannelGeometry& geometry, uint64_t message_bytes);
+constexpr uint64_t kMostQueueBytes = uint64_t(1) << 46;
 // The smallest queue_bytes that hold the shape's largest message whatever the
 // ring's state: it may need its own size again to get past the ring's end.
 uint64_t smallest_queue_bytes(const ChannelShape& shape);

@@ -23,7 +23,7 @@ bool shape_in_range(const ChannelShape& shape) {
          shape.max_borrows <= ESHM_MAX_BORROWS && shape.max_loans <= ESHM_MAX_LOANS &&
          shape.max_message_bytes >= 1 && shape.max_message_bytes <= INT32_MAX &&
          (is_queue ? shape.queue_bytes >= smallest_queue_bytes(shape) &&
-                         shape.queue_bytes <= (uint64_t(1) << 46)
+                         shape.queue_bytes <= kMostQueueBytes
                    : shape.queue_bytes == 0);
 }
 
