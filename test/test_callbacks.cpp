@@ -1,6 +1,7 @@
 // What a link tells by its event callback: each change once, in order, on the
 // service thread.
 #include <pthread.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -167,6 +168,29 @@ TEST_P(Callbacks, MayCallWhatTheyLikeButInitAndDestroy) {
   EXPECT_EQ(ask(slave, "wait"), "from a callback");
   wait_until([&] { return checked.load(); });
   leave(slave);
+  eshm_set_event_callback(master.get(), nullptr, nullptr);
+}
+
+// A child that returns from the callback ends; it does not tend its parent's links.
+TEST_P(Callbacks, ForkInsideOneLeavesTheParentsLinkAlone) {
+  std::atomic<pid_t> forked{0};
+  Listener listener([&](ESHMHandle*, ESHMEvent event) {
+    if (event == ESHM_EVENT_CONNECTED) forked = fork();
+  });
+  const Link master = open_link(patient(ESHM_ROLE_MASTER));
+  ASSERT_TRUE(master) << last_error();
+  EventLog slaves_events;
+  listener.listen_to(master.get());
+  const Link slave = open_link(patient(ESHM_ROLE_SLAVE));
+  ASSERT_TRUE(slave) << last_error();
+  slaves_events.listen_to(slave.get());
+  wait_until([&] { return forked != 0; });
+  ASSERT_GT(forked, 0);
+  EXPECT_EQ(waitpid(forked, nullptr, 0), forked) << "it is at its parent's work";
+  EXPECT_EQ(write_text(master.get(), "still here"), ESHM_SUCCESS);
+  EXPECT_EQ(read_text(slave.get(), UINT32_MAX), "still here");
+  EXPECT_EQ(slaves_events.count_of(ESHM_EVENT_LEFT), 0u);
+  eshm_set_event_callback(slave.get(), nullptr, nullptr);
   eshm_set_event_callback(master.get(), nullptr, nullptr);
 }
 

@@ -116,6 +116,61 @@ TEST_P(FullMemory, SystemVLimitIsToldAndNothingIsAdded) {
   EXPECT_EQ(child.join(), 0);
 }
 
+// What two dead ones left is given up before there is room for the next: a
+// failure leaves nothing of theirs to be read, and the name heals.
+TEST_P(FullMemory, OrphanThatCannotBeRenewedHealsWhenThereIsRoom) {
+  if (geteuid() != 0) GTEST_SKIP() << "a mount namespace takes root";
+  if (GetParam() != ESHM_BACKEND_POSIX) GTEST_SKIP() << "messages do not lie in /dev/shm";
+  Child child([this](Wire&) {
+    enter_small_dev_shm();
+    Child master([this](Wire& wire) {
+      const Link link = open_link(config(ESHM_ROLE_MASTER));
+      CHILD_CHECK(link && write_text(link.get(), "old") == ESHM_SUCCESS);
+      wire.say("open");
+      wire.hear();
+      return 0;
+    });
+    CHILD_CHECK(master.hear() == "open");
+    master.kill_now();
+    CHILD_CHECK(!open_link(too_large(ESHM_ROLE_MASTER)));
+    CHILD_CHECK(last_error_code() == ESHM_ERROR_SHM_CREATE);
+    CHILD_CHECK(!open_link(at_once(config(ESHM_ROLE_SLAVE))));
+    CHILD_CHECK(last_error_code() == ESHM_ERROR_TIMEOUT);
+    const Link next = open_link(config(ESHM_ROLE_MASTER));
+    CHILD_CHECK(next);
+    const Link slave = open_link(config(ESHM_ROLE_SLAVE));
+    CHILD_CHECK(slave);
+    CHILD_CHECK(read_text(slave.get(), 0) == "error " + std::to_string(ESHM_ERROR_NO_DATA));
+    return 0;
+  });
+  EXPECT_EQ(child.join(), 0);
+}
+
+// No room for its successor: a hung master is not touched.
+TEST_P(FullMemory, HungMasterWhoseSuccessorHasNoRoomGoesOnUnharmed) {
+  if (geteuid() != 0) GTEST_SKIP() << "a mount namespace takes root";
+  Child child([this](Wire&) {
+    enter_small_dev_shm();
+    ESHMConfig silent = config(ESHM_ROLE_MASTER);
+    silent.use_threads = false;
+    silent.stale_threshold_ms = kHungMs;
+    const Link master = open_link(silent);
+    CHILD_CHECK(master);
+    const Link slave = open_link(for_ever(config(ESHM_ROLE_SLAVE)));
+    CHILD_CHECK(slave);
+    const uint64_t room = free_bytes();
+    const int filler = open("/dev/shm/filler", O_CREAT | O_RDWR, 0600);
+    CHILD_CHECK(filler >= 0 && posix_fallocate(filler, 0, static_cast<off_t>(room)) == 0);
+    CHILD_CHECK(!open_link(silent));
+    CHILD_CHECK(last_error_code() == ESHM_ERROR_SHM_CREATE);
+    CHILD_CHECK(files_of(name()).size() == 1);
+    CHILD_CHECK(write_text(master.get(), "unharmed") == ESHM_SUCCESS);
+    CHILD_CHECK(read_text(slave.get(), UINT32_MAX) == "unharmed");
+    return 0;
+  });
+  EXPECT_EQ(child.join(), 0);
+}
+
 ESHM_ON_BOTH_BACKENDS(FullMemory);
 
 }  // namespace

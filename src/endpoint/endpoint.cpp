@@ -73,10 +73,12 @@ Failure Endpoint::open(Settings settings, std::unique_ptr<Endpoint>& out) {
   const uint64_t began = os::monotonic_ns();
   patience.begin(began);
   patience.advise(began);  // the look below is the first attempt
+  uint64_t unsettled_since = began;
 
   for (;;) {
     RoleSeeker::Step step = seeker.step();
     const uint64_t now = os::monotonic_ns();
+    if (step.verdict != RoleSeeker::Verdict::kLookAgain) unsettled_since = now;
     switch (step.verdict) {
       case RoleSeeker::Verdict::kTaken: {
         std::unique_ptr<Endpoint> fresh(new Endpoint(settings, std::move(step.attachment)));
@@ -101,13 +103,13 @@ Failure Endpoint::open(Settings settings, std::unique_ptr<Endpoint>& out) {
         break;
       case RoleSeeker::Verdict::kHasMaster:
       case RoleSeeker::Verdict::kLookAgain: {
+        const bool waits_for_exit = step.failure.code == ESHM_ERROR_TIMEOUT;
         const uint64_t limit = step.failure.error_number == ENOSPC ? kRoomPatienceNs
-                               : step.failure.code == ESHM_ERROR_TIMEOUT
-                                   ? (settings.reconnect_wait_ms == 0
-                                          ? UINT64_MAX
-                                          : settings.reconnect_wait_ms * os::kNsPerMs)
-                                   : kLookAgainNs;
-        if (now - began >= limit) {
+                               : !waits_for_exit                   ? kLookAgainNs
+                               : settings.reconnect_wait_ms == 0
+                                   ? UINT64_MAX
+                                   : settings.reconnect_wait_ms * os::kNsPerMs;
+        if (now - unsettled_since >= limit) {
           if (step.failure) return std::move(step.failure);
           return fail(ESHM_ERROR_SHM_ATTACH, about(settings) + "its roles change all the time");
         }

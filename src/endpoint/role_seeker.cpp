@@ -154,8 +154,10 @@ Step RoleSeeker::challenge(const SegmentPtr& segment) {
   if (holder.incarnation == 0) return wait_for_record(*segment);
   const uint64_t beats = segment->page().beat[0].line.beats.load(memory_order_relaxed);
   const Pulse pulse = feel_pulse(holder, beats);
-  if (pulse == Pulse::kUndecided) return {Verdict::kWatching, {}, nullptr};
   if (pulse == Pulse::kBeats) return refuse_taken("master", holder, pulse);
+  // Under its predecessor's record an adopter may hang.
+  if (segment->is_held(layout::kSuccessionByte)) return succession_is_busy(*segment);
+  if (pulse == Pulse::kUndecided) return {Verdict::kWatching, {}, nullptr};
   if (is_exiting(holder)) return wait_for_exit("master", holder);  // then it is adopted
   if (segment->meta().st_uid != geteuid()) return refuse_foreign();
   Succession succession(segment);

@@ -91,7 +91,7 @@ void Service::run() {
     tend_due(name_changed, next_tick_ns);
     if (must_sort_bells_) sort_bells();
     update_name_watch();
-    deliver(lock);
+    if (!deliver(lock)) return;
   }
   bells_.clear();
   name_watch_.stop();
@@ -247,22 +247,27 @@ void Service::list_descriptors() {
 }
 
 // Callbacks run without the service's mutex: they may call into the library.
-void Service::deliver(std::unique_lock<std::mutex>& lock) {
+// False: this is a child that one of them forked. The links are its parent's,
+// and the mutex may be held for ever.
+bool Service::deliver(std::unique_lock<std::mutex>& lock) {
+  const uint32_t epoch = os::fork_epoch();
   while (events_pending_) {
     const auto next = std::find_if(tended_.begin(), tended_.end(),
                                    [](const Tended& one) { return one.has_events; });
     if (next == tended_.end()) {
       events_pending_ = false;
-      return;
+      break;
     }
     next->has_events = false;
     delivering_ = next->endpoint;
     lock.unlock();
     delivering_->deliver_events();
+    if (os::fork_epoch() != epoch) return false;
     lock.lock();
     delivering_ = nullptr;
     delivered_.notify_all();
   }
+  return true;
 }
 
 }  // namespace eshm::endpoint

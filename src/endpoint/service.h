@@ -52,7 +52,7 @@ class Service {
   void sort_bells();
   void update_name_watch();
   void list_descriptors();
-  void deliver(std::unique_lock<std::mutex>& lock);
+  bool deliver(std::unique_lock<std::mutex>& lock);
 
   std::mutex lifecycle_mutex_;  // starting and joining the thread
   std::thread thread_;
