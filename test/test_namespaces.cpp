@@ -238,6 +238,30 @@ TEST_P(PidNamespace, RefusalSaysThatThePidIsOfAnotherNamespace) {
   EXPECT_EQ(master.join(), 0);
 }
 
+// Both are number 1, each in a namespace of its own: the child is not its parent.
+TEST_P(PidNamespace, ForkedChildWithItsParentsNumberIsSomebodyElse) {
+  Foreigner parent(CLONE_NEWPID, [this](Wire& wire) {
+    const Link link = open_link(patient(ESHM_ROLE_MASTER));
+    CHILD_CHECK(link);
+    CHILD_CHECK(getpid() == 1);
+    CHILD_CHECK(unshare(CLONE_NEWPID) == 0);
+    const pid_t child = fork();
+    CHILD_CHECK(child >= 0);
+    if (child == 0) {
+      CHILD_CHECK(getpid() == 1);
+      CHILD_CHECK(!open_link(config(ESHM_ROLE_MASTER)));
+      CHILD_CHECK(last_error().find("PID 1 of another PID namespace") != std::string::npos);
+      _exit(0);
+    }
+    int status = 0;
+    CHILD_CHECK(waitpid(child, &status, 0) == child && status == 0);
+    wire.say("told apart");
+    return 0;
+  });
+  EXPECT_EQ(parent.opened(), "told apart");
+  EXPECT_EQ(parent.join(), 0);
+}
+
 TEST_P(PidNamespace, HungForeignMasterIsReplacedAndADeadOneAdopted) {
   ESHMConfig impatient = config(ESHM_ROLE_MASTER);
   impatient.stale_threshold_ms = kHungMs;

@@ -1,7 +1,10 @@
 // Who may be master, who slave: one of each, whatever dies, hangs or wakes up.
 #include <unistd.h>
 
+#include <atomic>
 #include <functional>
+#include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -299,6 +302,30 @@ TEST_P(Roles, SuccessorWithOtherSizesTakesTheSlaveAlong) {
   } while (code == ESHM_ERROR_TIMEOUT);
   ASSERT_EQ(code, ESHM_SUCCESS) << last_error();
   EXPECT_EQ(std::string(buffer.begin(), buffer.end()), message);
+}
+
+// The service thread comes, goes and serves the other end meanwhile.
+TEST_P(Roles, BothEndsInOneProcessComeAndGoWhileTheOtherReads) {
+  const uint64_t rounds = count(30, 1000);
+  std::atomic<uint64_t> seen{0};
+  std::thread reader([&] {
+    const Link slave = open_link(for_ever(config(ESHM_ROLE_SLAVE)));
+    ASSERT_TRUE(slave) << last_error();
+    while (seen < rounds) {
+      const std::string text = read_text(slave.get(), UINT32_MAX);
+      ASSERT_EQ(text.find("round "), 0u) << text << ": " << last_error();
+      const uint64_t round = std::stoull(text.substr(6));
+      ASSERT_GT(round, seen) << "an old master's";
+      seen = round;
+    }
+  });
+  for (uint64_t round = 1; round <= rounds && !HasFailure(); ++round) {
+    const Link master = open_link(config(ESHM_ROLE_MASTER));
+    ASSERT_TRUE(master) << last_error();
+    ASSERT_EQ(write_text(master.get(), "round " + std::to_string(round)), ESHM_SUCCESS);
+    wait_until([&] { return seen == round || HasFailure(); });
+  }
+  reader.join();
 }
 
 ESHM_ON_BOTH_BACKENDS(Roles);

@@ -23,7 +23,6 @@ constexpr uint64_t kNsPerUs = 1'000;
 // in /dev/shm is on its way back. Each of those passes within microseconds.
 constexpr uint64_t kLookAgainNs = 30'000 * os::kNsPerMs;
 constexpr uint64_t kRoomPatienceNs = 1'000 * os::kNsPerMs;
-constexpr uint64_t kUnlinkPatienceNs = 1'000 * os::kNsPerMs;
 
 // So that racers do not stay in step.
 void pause_a_little() {

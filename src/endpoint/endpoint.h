@@ -24,6 +24,9 @@
 
 namespace eshm::endpoint {
 
+// So long a good-bye waits for others who are at the roles.
+constexpr uint64_t kUnlinkPatienceNs = 1'000 * os::kNsPerMs;
+
 class Endpoint {
  public:
   // Waits as eshm_init says. On success `out` is tended from then on.
@@ -184,6 +187,7 @@ class Endpoint {
   bool must_look_again_ = false;  // a move met something half-way
   bool gave_up_ = false;
   bool left_seat_ = false;  // gave up on a lost master for good
+  uint64_t leaving_since_ns_ = 0;
   int fence_code_ = ESHM_SUCCESS;
   uint64_t next_due_ns_ = 0;
   uint64_t next_look_ns_ = 0;

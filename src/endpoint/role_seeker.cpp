@@ -113,10 +113,10 @@ Step RoleSeeker::succeed(const SegmentPtr& segment) {
     return supersede(segment);
   }
   if (segment->is_held(layout::kMasterByte)) return look_again();
-  const bool can_adopt = segment->is_held(layout::kSlaveByte) && same_shape(segment->plan());
-  if (!can_adopt && segment->meta().st_uid != geteuid()) return refuse_foreign();
-  if (!segment->is_held(layout::kSlaveByte)) return start_afresh(segment);
-  return same_shape(segment->plan()) ? adopt(segment) : supersede(segment);
+  const bool slave_lives = segment->is_held(layout::kSlaveByte);
+  if (slave_lives && same_shape(segment->plan())) return adopt(segment);
+  if (segment->meta().st_uid != geteuid()) return refuse_foreign();
+  return slave_lives ? supersede(segment) : start_afresh(segment);
 }
 
 // A slave lives in it: it loses nothing. (Under the succession lock.)

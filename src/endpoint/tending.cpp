@@ -180,10 +180,11 @@ void Endpoint::follow_retry_policy(uint64_t now_ns, bool woken) {
     }
   }
   if (gave_up_ && has_lost_master()) {
-    // The last one out; where somebody changes the roles it is not. (A heart
-    // cannot wait for it.)
-    remove_name(0);
-    leave_seat();
+    // The last one out. A heart cannot wait while somebody looks at the roles:
+    // the next tick tries again.
+    if (leaving_since_ns_ == 0) leaving_since_ns_ = now_ns;
+    const bool is_tidy = !remove_name(0);
+    if (is_tidy || now_ns - leaving_since_ns_ >= kUnlinkPatienceNs) leave_seat();
   }
   settle_verdicts();
 }
