@@ -116,6 +116,23 @@ TEST_P(Callbacks, FirstListenerIsToldOfALossBeforeItListened) {
   }
 }
 
+TEST_P(Callbacks, FirstListenerOfALinkThatIsOverIsToldItsStory) {
+  Child master = obeying(config(ESHM_ROLE_MASTER));
+  ASSERT_EQ(master.hear(), "open");
+  EventLog events;
+  ESHMConfig config = this->config(ESHM_ROLE_SLAVE);
+  config.disconnect_behavior = ESHM_DISCONNECT_IMMEDIATELY;
+  const Link slave = open_link(config);
+  ASSERT_TRUE(slave) << last_error();
+  leave(master);
+  wait_until([&] { return write_text(slave.get(), "x") == ESHM_ERROR_MASTER_STALE; });
+  pause_ms(20);
+  events.listen_to(slave.get());
+  events.wait_for(ESHM_EVENT_GAVE_UP);
+  EXPECT_EQ(events.all(), (Events{ESHM_EVENT_CONNECTED, ESHM_EVENT_LEFT, ESHM_EVENT_GAVE_UP}));
+  eshm_set_event_callback(slave.get(), nullptr, nullptr);
+}
+
 TEST_P(Callbacks, RunOnTheServiceThreadWithAllSignalsBlocked) {
   std::atomic<bool> checked{false};
   const pthread_t test_thread = pthread_self();

@@ -226,6 +226,22 @@ TEST_P(Descriptors, HolderWhoseDescriptorsWereClosedIsTold) {
   }
 }
 
+// Before anything was noticed: destroy says at once why the name stays.
+TEST_P(Descriptors, DestroyAfterTheDescriptorsWereClosedSaysWhyTheNameStays) {
+  Child holder([this](Wire&) {
+    ESHMConfig unthreaded = config(ESHM_ROLE_MASTER);
+    unthreaded.use_threads = false;
+    Link link = open_link(unthreaded);
+    CHILD_CHECK(link);
+    close_all_but_sockets();
+    CHILD_CHECK(eshm_destroy(link.release()) == ESHM_ERROR_SHM_DELETE);
+    CHILD_CHECK(last_error().find("closed") != std::string::npos);
+    return 0;
+  });
+  EXPECT_EQ(holder.join(), 0);
+  remove_name_of_the_killed();
+}
+
 // Descriptors are checked in turn; none is left out, and no other link is hurt.
 TEST_P(Descriptors, OfManyLinksThoseWhoseDescriptorsWereClosedAreToldAndNoOther) {
   constexpr size_t kLinks = 40;

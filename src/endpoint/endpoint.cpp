@@ -177,6 +177,10 @@ Failure Endpoint::close() {
 Failure Endpoint::remove_name(uint64_t patience_ns) {
   const std::shared_ptr<SegmentFile> segment = attachment_->segment_ptr();
   if (segment->plan().identity.auto_cleanup == 0) return success();
+  if (!segment->locks().is_still_ours()) {  // so it may be somebody else's by now
+    return fail(ESHM_ERROR_SHM_DELETE,
+                about(settings_) + "stays: its descriptor was closed by the application");
+  }
   const uint64_t began = os::monotonic_ns();
   Succession succession(segment);
   while (!succession.try_take()) {  // a newcomer has it, for microseconds

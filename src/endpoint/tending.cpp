@@ -67,7 +67,7 @@ void Endpoint::tend_without_thread() {
 void Endpoint::tend(uint64_t now_ns, bool woken) {
   look_at_own_role();
   if (fence_code_ != ESHM_SUCCESS || left_seat_) {
-    next_due_ns_ = UINT64_MAX;
+    next_due_ns_ = now_ns + look_interval_ns_;  // a first listener may still come
     return;
   }
   look_at_peer(now_ns);
