@@ -126,12 +126,11 @@ void Endpoint::look_at_peer(uint64_t now_ns) {
                             : watch_.is_there();
   must_probe_ = false;
   const auto event = watch_.see(sighting);
+  if (event == ESHM_EVENT_STALE) stale_reports_.fetch_add(1, memory_order_relaxed);
+  if (event == ESHM_EVENT_RECONNECTED) reconnects_.fetch_add(1, memory_order_relaxed);
+  // Behind the counts: whoever sees the state finds it counted.
   peer_state_.store(watch_.state(), memory_order_release);
   if (!event) return;
-  if (*event == ESHM_EVENT_STALE) {
-    stale_reports_.store(stale_reports_.load(memory_order_relaxed) + 1, memory_order_relaxed);
-  }
-  if (*event == ESHM_EVENT_RECONNECTED) reconnects_.fetch_add(1, memory_order_relaxed);
   hang_bell();
   tell(*event);
   settle_verdicts();
