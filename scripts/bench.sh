@@ -28,4 +28,5 @@ for backend in posix sysv; do
   printf '\n-- %s' "$backend"
   "$out/bench/bench_oneway" --rounds "$rounds" --backend "$backend"
 done
+"$out/bench/bench_queue_channel" --rounds "$rounds" --messages 100000
 "$out/bench/bench_liveness" --kills "$kills" --slices "$slices" --load "$load"

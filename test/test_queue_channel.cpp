@@ -21,6 +21,8 @@ using Read = QueueReader::Result;
 using Write = QueueWriter::Result;
 
 constexpr uint64_t kThread = 1;
+// Payloads that begin 16, 32 and 64 bytes behind a record's beginning.
+constexpr uint32_t kEveryOffset[] = {0, ESHM_FLAG_TIMESTAMPS, ESHM_FLAG_ALIGN_PAYLOAD};
 
 constexpr uint64_t word_of(uint64_t kind, uint64_t size, uint64_t generation = 1) {
   return size | kind << 31 | generation << 34;
@@ -116,7 +118,7 @@ class Queue : public testing::Test {
 // ---- sizes and room
 
 TEST_F(Queue, CarriesEverySizeUpToTheLargest) {
-  for (const uint32_t flags : {0u, uint32_t(ESHM_FLAG_TIMESTAMPS), uint32_t(ESHM_FLAG_ALIGN_PAYLOAD)}) {
+  for (const uint32_t flags : kEveryOffset) {
     for (const size_t largest : {1, 2, 15, 16, 17, 48, 300}) {
       auto shape = RingMemory::shape(0, largest, flags);
       shape.queue_bytes = eshm::layout::smallest_queue_bytes(shape);
@@ -134,7 +136,7 @@ TEST_F(Queue, CarriesEverySizeUpToTheLargest) {
 }
 
 TEST_F(Queue, AnEmptyRingOfTheSmallestSizeTakesALargestMessageWhereverItStands) {
-  for (const uint32_t flags : {0u, uint32_t(ESHM_FLAG_TIMESTAMPS), uint32_t(ESHM_FLAG_ALIGN_PAYLOAD)}) {
+  for (const uint32_t flags : kEveryOffset) {
     auto shape = RingMemory::shape(0, 500, flags);
     shape.queue_bytes = eshm::layout::smallest_queue_bytes(shape);
     use(shape);
@@ -487,15 +489,18 @@ TEST_F(Queue, AnAddressThatIsNoOpenLoanIsRefused) {
 TEST_F(Queue, BorrowedMessagesStayUntouchedAndAreReleasedInAnyOrder) {
   use(1024, 100);
   const void* borrowed[4];
-  for (const char* text : {"aaaa", "bbbb", "cccc", "dddd"}) ASSERT_EQ(write_text(text), Write::kDone);
+  for (const char* text : {"aaaa", "bbbb", "cccc", "dddd"}) {
+    ASSERT_EQ(write_text(text), Write::kDone);
+  }
   for (int n = 0; n < 4; ++n) {
     EXPECT_EQ(borrow_text(borrowed[n]), std::string(4, char('a' + n)));
   }
   EXPECT_TRUE(reader_.release(borrowed[2]));
   EXPECT_TRUE(reader_.release(borrowed[1]));
   EXPECT_FALSE(reader_.freed_room());
-  while (write(100) == Write::kDone) EXPECT_TRUE(true);
-  while (next_is(100) || read_text() != name_of(Read::kNothing)) {
+  while (write(100) == Write::kDone) {
+  }
+  while (read_text() != name_of(Read::kNothing)) {
   }
   EXPECT_EQ(write(100), Write::kFull) << "the oldest is borrowed still";
   EXPECT_EQ(std::memcmp(borrowed[0], "aaaa", 4), 0);
@@ -892,9 +897,23 @@ TEST_F(Queue, AWriterThatFillsMoreThanTheRingIsCorrupt) {
   const void* payload;
   ASSERT_EQ(write_text("a"), Write::kDone);
   EXPECT_EQ(borrow_text(payload), "a");
-  // Forged: padding up to the end, and records on top of the borrowed one.
+  // Forged: padding up to the end, and the next message on top of the borrowed one.
   memory_->header(32).tag.store(32);
   memory_->header(32).commit.store(word_of(kPaddingKind, (256 - 32) / 16));
+  memory_->header(256).tag.store(2);
+  memory_->header(256).commit.store(word_of(kMessageKind, 1));
+  EXPECT_EQ(read_text(), name_of(Read::kCorrupt));
+}
+
+TEST_F(Queue, AMessageAcrossTheRingsEndIsCorrupt) {
+  use(256, 80);
+  for (int n = 0; n < 2; ++n) {
+    ASSERT_EQ(write(80), Write::kDone);
+    ASSERT_TRUE(next_is(80));
+    ASSERT_EQ(read_text(), name_of(Read::kNothing));
+  }
+  memory_->header(192).tag.store(3);
+  memory_->header(192).commit.store(word_of(kMessageKind, 80));
   EXPECT_EQ(read_text(), name_of(Read::kCorrupt));
 }
 

@@ -43,7 +43,8 @@ void produce(QueueWriter& writer, uint64_t messages, const Pace& pace) {
         std::this_thread::yield();
       }
       fill_pattern(out.data(), next_size, number + 1);
-      const bool has_next = writer.try_write(out.data(), next_size, 0) == QueueWriter::Result::kDone;
+      const bool has_next =
+          writer.try_write(out.data(), next_size, 0) == QueueWriter::Result::kDone;
       fill_pattern(payload, size, number);
       ASSERT_EQ(writer.publish(payload, size, 0), QueueWriter::Result::kDone);
       number += has_next ? 2 : 1;
