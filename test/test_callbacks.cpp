@@ -238,6 +238,23 @@ TEST_P(Callbacks, TakenAwayNoneRunsAndNoneWillRun) {
   }
 }
 
+// The state is there for all to see a moment before the event.
+TEST_P(Callbacks, ListenerThatComesWithThePeerIsToldOnce) {
+  for (uint64_t round = 0; round < count(30, 1000); ++round) {
+    EventLog events;
+    const Link master = open_link(patient(ESHM_ROLE_MASTER));
+    ASSERT_TRUE(master) << last_error();
+    const Link slave = open_link(patient(ESHM_ROLE_SLAVE));
+    ASSERT_TRUE(slave) << last_error();
+    while (!remote_is_alive(master.get())) std::this_thread::yield();
+    events.listen_to(master.get());
+    events.wait_for(ESHM_EVENT_CONNECTED);
+    pause_ms(3);
+    EXPECT_EQ(events.all(), Events{ESHM_EVENT_CONNECTED});
+    eshm_set_event_callback(master.get(), nullptr, nullptr);
+  }
+}
+
 TEST_P(Callbacks, MayBeExchangedFromInsideOne) {
   EventLog after;
   Listener first([&](ESHMHandle* link, ESHMEvent) { after.listen_to(link); });
