@@ -16,8 +16,9 @@
 //    it, on_event, close and its end need it to themselves.
 //  - Waiting: a call waits only if it takes a Timeout, and no longer than that;
 //    opening a slave waits for its master by the retry policy.
-//  - Lifetime: loans, borrows, and senders and receivers that refer to a Link
-//    end before it. In a forked child all calls give kNotInitialized.
+//  - Lifetime: loans and borrows end before their link; so do senders and
+//    receivers that refer to a Link, which is not moved meanwhile. In a forked
+//    child all calls give kNotInitialized.
 //  - The way of a message has no allocation and no virtual call.
 #ifndef ESHM_HPP
 #define ESHM_HPP
@@ -201,7 +202,8 @@ class [[nodiscard]] Loan : public Status {
   }
 
   span<std::byte> bytes() const noexcept {
-    return {static_cast<std::byte*>(data_), data_ == nullptr ? 0 : size_};
+    if (data_ == nullptr) return {};
+    return {static_cast<std::byte*>(data_), size_};
   }
   // The whole room, or its first `size` bytes. The loan is over with success
   // and with kSuperseded; after another error it can be tried again. One that
@@ -254,7 +256,8 @@ class [[nodiscard]] Borrow : public Status {
   }
 
   span<const std::byte> bytes() const noexcept {
-    return {static_cast<const std::byte*>(view_.data), is_held_ ? view_.size : 0};
+    if (!is_held_) return {};
+    return {static_cast<const std::byte*>(view_.data), view_.size};
   }
   const MessageInfo& info() const noexcept { return view_.info; }
   // A second one answers kInvalidParam.
@@ -529,25 +532,25 @@ class TypedEnd {
 
 }  // namespace detail
 
-// A Loan that holds a T, made as `T object;` makes it.
+// A Loan that holds a T, made as `T object;` makes it. There is no T where it
+// failed, or is over.
 template <class T>
 class [[nodiscard]] LoanOf : public Loan {
  public:
   explicit LoanOf(ESHMHandle* handle) noexcept : Loan(handle, sizeof(T)) {
     if (!ok()) return;
     if (detail::is_aligned_for<T>(data())) {
-      object_ = ::new (data()) T;
+      ::new (data()) T;
     } else {
       refuse(detail::kMisaligned);
     }
   }
-  T& operator*() const noexcept { return *object_; }
-  T* operator->() const noexcept { return object_; }
+  T& operator*() const noexcept { return *operator->(); }
+  T* operator->() const noexcept { return std::launder(static_cast<T*>(data())); }
   Status publish() noexcept { return Loan::publish(); }
-
- private:
-  T* object_ = nullptr;
 };
+
+// A Borrow of a T.
 
 template <class T>
 class [[nodiscard]] BorrowOf : public Borrow {
@@ -564,6 +567,7 @@ class [[nodiscard]] BorrowOf : public Borrow {
   const T* operator->() const noexcept { return reinterpret_cast<const T*>(bytes().data()); }
 };
 
+// Sends objects of type T; calls as those of Link.
 template <class T>
 class Sender : public detail::TypedEnd {
  public:
@@ -589,8 +593,9 @@ class Sender : public detail::TypedEnd {
   using TypedEnd::TypedEnd;
 };
 
-// A peer that writes without a type can send what is no T: kTypeMismatch, or
-// kBufferTooSmall (then it stays, and link() can read it).
+// Receives objects of type T; calls as those of Link. A peer that writes
+// without a type can send what is no T: kTypeMismatch, or kBufferTooSmall (then
+// it stays, and link() can read it).
 template <class T>
 class Receiver : public detail::TypedEnd {
  public:

@@ -3,6 +3,10 @@
 #ifndef ESHM_DATA_HPP
 #define ESHM_DATA_HPP
 
+#if __cplusplus < 201703L
+#error "eshm.hpp needs C++17; eshm.h is there for less"
+#endif
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
