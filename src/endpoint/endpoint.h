@@ -132,6 +132,7 @@ class Endpoint {
   void keep_what_is_unread(Retired& former);
   void give_up();
   void leave_seat();
+  void give_seat_back();
   void settle_verdicts();
   void free_reserved_seat();
   void fence(int code);

@@ -133,6 +133,7 @@ int Endpoint::publish(void* data, size_t size) {
 
 int Endpoint::discard(void* data) {
   channel::WriteResult result;
+  bool may_be_last;  // of something that is over
   {
     const std::lock_guard<os::WordLock> lock(write_lock_);
     WriteEnd& out = ends_.out;
@@ -146,7 +147,9 @@ int Endpoint::discard(void* data) {
       if (result != channel::WriteResult::kNotLoaned) break;
       result = former.ends.out.discard(data);
     }
+    may_be_last = !retired_.empty() || has_left_.load(memory_order_relaxed);
   }
+  if (may_be_last) tend_retired();
   return code_of(result);
 }
 
@@ -174,13 +177,17 @@ bool Endpoint::carry_over() {
   return true;
 }
 
-// Tender: goes on with what a move has left to do, and lets go of the segments
-// of which nothing is wanted any more.
+// Goes on with what a move has left to do, and lets go of the segments of which
+// nothing is wanted any more, and of a role that was over but for that.
 void Endpoint::tend_retired() {
   std::vector<Retired> dropped;  // unmapped behind the locks
   const std::lock_guard<os::WordLock> writing(write_lock_);
   const std::lock_guard<os::WordLock> reading(read_lock_);
-  if (carried_segments_ != 0) carry_over();
+  if (has_left_.load(memory_order_relaxed)) {
+    if (!ends_.has_any_out()) give_seat_back();
+  } else if (carried_segments_ != 0) {
+    carry_over();
+  }
   for (size_t i = 0; i < retired_.size();) {
     const Retired& former = retired_[i];
     if (former.ends.has_any_out() || former.is_unread || former.is_carried) {
@@ -259,10 +266,12 @@ int Endpoint::take_from_former(const Request& request) {
 inline int Endpoint::take_locked(const Request& request, bool thorough) {
   ReadEnd& in = ends_.in;
   // The role is given back: a successor may be reading here, or the pages gone.
-  // A slave that gave up is shown what is unread as long as nobody came after it.
+  // A slave that gave up is shown what is unread as long as nobody came after
+  // it; but it cannot keep anything from whoever does.
   if (has_left_.load(memory_order_relaxed)) {
     const int verdict = read_verdict_.load(memory_order_relaxed);
-    if (verdict != ESHM_ERROR_MASTER_STALE || in.superseded->load(memory_order_acquire) != 0) {
+    if (verdict != ESHM_ERROR_MASTER_STALE || request.borrowed != nullptr || in.has_successor() ||
+        in.superseded->load(memory_order_acquire) != 0) {
       return verdict;
     }
   }
@@ -326,11 +335,17 @@ int Endpoint::release(const ESHMView& view) {
   borrowed.token = uint32_t(view.internal[kToken]);
   borrowed.serial = view.internal[kSerial];
   borrowed.segment = view.internal[kSegment];
-  const std::lock_guard<os::WordLock> lock(read_lock_);
-  bool was_borrowed = ends_.in.release(borrowed);
-  for (Retired& former : retired_) {
-    was_borrowed = was_borrowed || former.ends.in.release(borrowed);
+  bool was_borrowed;
+  bool may_be_last;  // of something that is over
+  {
+    const std::lock_guard<os::WordLock> lock(read_lock_);
+    was_borrowed = ends_.in.release(borrowed);
+    for (Retired& former : retired_) {
+      was_borrowed = was_borrowed || former.ends.in.release(borrowed);
+    }
+    may_be_last = !retired_.empty() || has_left_.load(memory_order_relaxed);
   }
+  if (may_be_last) tend_retired();
   return was_borrowed ? ESHM_SUCCESS : ESHM_ERROR_INVALID_PARAM;
 }
 

@@ -193,7 +193,7 @@ void Endpoint::give_up() {
   tell(ESHM_EVENT_GAVE_UP);
 }
 
-// Gives the role's lock back: somebody else may have the seat.
+// The role is over for this process.
 void Endpoint::leave_seat() {
   settle_verdicts();
   // No call is inside the segment when the role falls to somebody else.
@@ -204,11 +204,20 @@ void Endpoint::leave_seat() {
   beats_ = &idle_beats_;
   bell_identity_ = {};
   retry_.end();
-  if (attachment_->own_record().incarnation.load(memory_order_relaxed) ==
-      attachment_->incarnation()) {
-    attachment_->own_record().left.store(attachment_->incarnation(), memory_order_release);
+  // What is out counts as a call inside: a successor would overwrite it, or be
+  // overwritten by it.
+  if (!ends_.has_any_out()) give_seat_back();
+}
+
+// Lets the role's lock go: somebody else may have the seat. Under both locks.
+void Endpoint::give_seat_back() {
+  os::LockFile& locks = attachment_->segment().locks();
+  if (!locks.is_open()) return;
+  layout::RoleRecord& own = attachment_->own_record();
+  if (own.incarnation.load(memory_order_relaxed) == attachment_->incarnation()) {
+    own.left.store(attachment_->incarnation(), memory_order_release);
   }
-  attachment_->segment().locks().close();
+  locks.close();
 }
 
 // Another segment has the name, or this one was superseded: go there.
