@@ -450,7 +450,7 @@ TEST_P(ZeroCopy, BorrowedMessagesStayWhileTheWriterPublishesOnAndOn) {
 TEST_P(ZeroCopy, ManyThreadsLoanAndBorrowOnOneHandle) {
   constexpr uint32_t kThreads = 4;
   open_both(kThreads, kThreads);
-  const uint64_t per_thread = count(3000, 200000);
+  const uint64_t per_thread = count(20000, 200000);
   const uint64_t messages = per_thread * kThreads;
   std::atomic<uint64_t> borrowed{0}, missed{0};
   std::atomic<bool> last_was_seen{false};
@@ -720,6 +720,7 @@ class ZeroCopyGaveUp : public ZeroCopy {
     lasting.auto_cleanup = false;
     ESHMConfig brief = shaped(ESHM_ROLE_SLAVE, 1, 1);
     brief.disconnect_behavior = ESHM_DISCONNECT_IMMEDIATELY;
+    brief.stale_threshold_ms = kSilentMs;
     Child former = obeying(lasting);
     ASSERT_EQ(former.hear(), "open");
     slave_ = open_link(brief);
@@ -735,7 +736,13 @@ class ZeroCopyGaveUp : public ZeroCopy {
     ASSERT_TRUE(master_) << last_error();
     for (int i = 0; i < 1000; ++i) ASSERT_EQ(write_text(master(), "of the next"), ESHM_SUCCESS);
   }
-  Link newcomer() const { return open_link(at_once(shaped(ESHM_ROLE_SLAVE, 1, 1))); }
+  // Looks that long at the silent holder of the seat before it says who that is.
+  static constexpr uint32_t kSilentMs = 500;
+  Link newcomer() const {
+    ESHMConfig config = at_once(shaped(ESHM_ROLE_SLAVE, 1, 1));
+    config.stale_threshold_ms = kSilentMs;
+    return open_link(config);
+  }
 
   ESHMView view_ = {};
   void* loan_ = nullptr;

@@ -175,7 +175,7 @@ constexpr uint32_t kMaxSlots = 255;  // eight bits of PublishLine::published
 
 // A message of a LATEST channel. 48 payload bytes share its first line.
 struct Slot {
-  std::atomic<uint64_t> sequence;    // 2n: message n; odd: being written; 0: empty
+  std::atomic<uint64_t> sequence;    // 2n: message n; odd: prepared or on loan; 0: empty
   std::atomic<uint32_t> size;        // payload bytes
   std::atomic<uint32_t> generation;  // RoleRecord::generation of the writer
 };
