@@ -48,7 +48,8 @@ namespace {
 
 bool is_pinned(const std::atomic<uint32_t>* pins, uint32_t pin_count, uint32_t index) {
   for (uint32_t pin = 0; pin < pin_count; ++pin) {
-    if (pins[pin].load(memory_order_relaxed) == index + 1) return true;  // W2
+    // W2. Acquire: a borrower's last look came before its release (no load more on x86).
+    if (pins[pin].load(memory_order_acquire) == index + 1) return true;
   }
   return false;
 }
