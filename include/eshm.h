@@ -99,9 +99,10 @@ int eshm_loan(ESHMHandle* handle, size_t size, void** data);
 
 /* Publishes a loan; `size` may be smaller than loaned. Never waits.
  * Returns as eshm_write; INVALID_PARAM for what is not out on loan (published,
- * discarded, or never lent); SUPERSEDED where the link has moved to another
- * segment since the loan was made: it is gone then, write it again. On every
- * other error the loan is still out. */
+ * discarded, or never lent); BUFFER_TOO_SMALL for more than was loaned;
+ * SUPERSEDED where the link has moved to another segment since the loan was
+ * made (write it again), or this master was replaced meanwhile: the loan may be
+ * gone then. On every other error it is still out. */
 int eshm_publish(ESHMHandle* handle, void* data, size_t size);
 
 /* Gives a loan back unpublished. SUCCESS, or INVALID_PARAM as above. */

@@ -22,7 +22,16 @@ namespace {
 using namespace eshm;
 using namespace test;
 
+using channel::LatestWriter;
+using channel::WriteResult;
 using Bytes = std::vector<unsigned char>;
+
+// A loan of any size, or null where there is none.
+std::byte* lend(LatestWriter& writer) {
+  void* payload = nullptr;
+  return writer.loan(SIZE_MAX, &payload) == WriteResult::kDone ? static_cast<std::byte*>(payload)
+                                                               : nullptr;
+}
 
 layout::ChannelShape shape_of(uint32_t max_borrows, uint32_t max_loans, uint64_t largest,
                               uint32_t flags) {
@@ -224,7 +233,7 @@ class ModelRun {
     published(bytes);
   }
   void loan() {
-    std::byte* const at = writer_.loan();
+    std::byte* const at = lend(writer_);
     ASSERT_EQ(at != nullptr, loans_.size() < shape_.max_loans);
     if (at == nullptr) return;
     ASSERT_EQ(reinterpret_cast<uintptr_t>(at) % 16, 0u);
@@ -237,9 +246,9 @@ class ModelRun {
     Loan loan = loans_[which];
     loans_.erase(loans_.begin() + static_cast<std::ptrdiff_t>(which));
     loan.bytes.resize(any_size());
-    ASSERT_TRUE(writer_.publish(loan.at, loan.bytes.size(), patterns_));
-    ASSERT_FALSE(writer_.publish(loan.at, 0, 0)) << "twice";
-    ASSERT_FALSE(writer_.discard(loan.at)) << "after publishing";
+    ASSERT_EQ(writer_.publish(loan.at, loan.bytes.size(), patterns_), WriteResult::kDone);
+    ASSERT_EQ(writer_.publish(loan.at, 0, 0), WriteResult::kNotLoaned) << "twice";
+    ASSERT_EQ(writer_.discard(loan.at), WriteResult::kNotLoaned) << "after publishing";
     published(loan.bytes);
   }
   void discard() {
@@ -247,16 +256,16 @@ class ModelRun {
     const size_t which = any_of(loans_);
     std::byte* const at = loans_[which].at;
     loans_.erase(loans_.begin() + static_cast<std::ptrdiff_t>(which));
-    ASSERT_TRUE(writer_.discard(at));
-    ASSERT_FALSE(writer_.discard(at)) << "twice";
-    ASSERT_FALSE(writer_.publish(at, 0, 0)) << "after discarding";
+    ASSERT_EQ(writer_.discard(at), WriteResult::kDone);
+    ASSERT_EQ(writer_.discard(at), WriteResult::kNotLoaned) << "twice";
+    ASSERT_EQ(writer_.publish(at, 0, 0), WriteResult::kNotLoaned) << "after discarding";
   }
   void publish_what_is_not_loaned() {
     int foreign = 0;
     for (const void* at : {static_cast<const void*>(&foreign), static_cast<const void*>(nullptr),
                            reinterpret_cast<const void*>(UINTPTR_MAX)}) {
-      ASSERT_FALSE(writer_.publish(at, 0, 0));
-      ASSERT_FALSE(writer_.discard(at));
+      ASSERT_EQ(writer_.publish(at, 0, 0), WriteResult::kNotLoaned);
+      ASSERT_EQ(writer_.discard(at), WriteResult::kNotLoaned);
     }
     if (loans_.empty()) return;
     const std::byte* const at = loans_[any_of(loans_)].at;
@@ -264,8 +273,8 @@ class ModelRun {
     const std::ptrdiff_t ring = stride * channel_.geometry().slot_count;
     for (const std::ptrdiff_t away : {std::ptrdiff_t{1}, std::ptrdiff_t{-1}, std::ptrdiff_t{16},
                                       std::ptrdiff_t{-16}, ring, -ring}) {
-      ASSERT_FALSE(writer_.publish(at + away, 0, 0)) << away;
-      ASSERT_FALSE(writer_.discard(at + away)) << away;
+      ASSERT_EQ(writer_.publish(at + away, 0, 0), WriteResult::kNotLoaned) << away;
+      ASSERT_EQ(writer_.discard(at + away), WriteResult::kNotLoaned) << away;
     }
   }
   void read() {
@@ -404,10 +413,10 @@ TEST_F(LatestChannel, WriterGoesOnWhateverThePinsClaim) {
     }
     const Bytes bytes = pattern(number, 32);
     if (number % 3 == 0) {
-      std::byte* const at = writer.loan();
+      std::byte* const at = lend(writer);
       ASSERT_NE(at, nullptr);
       store(at, bytes);
-      ASSERT_TRUE(writer.publish(at, bytes.size(), 0));
+      ASSERT_EQ(writer.publish(at, bytes.size(), 0), WriteResult::kDone);
     } else {
       writer.write(bytes.data(), bytes.size(), 0);
     }
@@ -453,12 +462,12 @@ class LatestChannelThreads : public LatestChannel {
     for (uint64_t round = 0; !is_enough_; ++round) {
       const uint64_t dice = mix(round) % 8;
       if (dice < 3 && loans.size() < max_loans_) {
-        loans.push_back(writer_.loan());
+        loans.push_back(lend(writer_));
         ASSERT_NE(loans.back(), nullptr);
         continue;
       }
       if (dice == 3 && !loans.empty()) {
-        ASSERT_TRUE(writer_.discard(loans.back()));
+        ASSERT_EQ(writer_.discard(loans.back()), WriteResult::kDone);
         loans.pop_back();
         continue;
       }
@@ -466,7 +475,7 @@ class LatestChannelThreads : public LatestChannel {
       if (dice > 5 && !loans.empty()) {
         const size_t which = mix(~round) % loans.size();
         store(loans[which], bytes);
-        ASSERT_TRUE(writer_.publish(loans[which], bytes.size(), 0));
+        ASSERT_EQ(writer_.publish(loans[which], bytes.size(), 0), WriteResult::kDone);
         loans.erase(loans.begin() + static_cast<std::ptrdiff_t>(which));
       } else {
         writer_.write(bytes.data(), bytes.size(), 0);

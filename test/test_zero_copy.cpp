@@ -428,7 +428,7 @@ TEST_P(ZeroCopy, BorrowedMessagesStayWhileTheWriterPublishesOnAndOn) {
       if (i % 2 == 0) {
         ASSERT_EQ(eshm_write(master(), "copied", 6), ESHM_SUCCESS);
       } else {
-        void* const data = loan(master(), 6);
+        void* const data = loan(master(), 8);
         ASSERT_EQ(publish_text(master(), data, "in place"), ESHM_SUCCESS);
       }
     }

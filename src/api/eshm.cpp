@@ -221,6 +221,9 @@ ESHM_EXPORT int eshm_borrow(ESHMHandle* handle, ESHMView* view, uint32_t timeout
   const int unusable = check(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
   if (view == nullptr) return invalid("view is NULL");
+  if (view->struct_size != 0 && view->struct_size < sizeof(ESHMView)) {
+    return invalid("struct_size of the view is too small to give it back later");
+  }
   ESHMView whole = {};
   const int code = endpoint_of(handle)->borrow(whole, timeout_ms);
   if (code == ESHM_ERROR_NO_DATA) return remember_static(code, kNothingUnread);
@@ -338,7 +341,7 @@ ESHM_EXPORT const char* eshm_error_string(int code) {
     case ESHM_ERROR_MASTER_STALE:
       return "The master is gone or hangs";
     case ESHM_ERROR_BUFFER_FULL:
-      return "The queue is full";
+      return "No room: the queue is full, or all loans or borrows are out";
     case ESHM_ERROR_BUFFER_TOO_SMALL:
       return "The message is larger than the buffer or the channel";
     case ESHM_ERROR_NOT_INITIALIZED:

@@ -161,13 +161,15 @@ void LatestWriter::retract(uint32_t index) {
   ring_.slot(index).sequence.store(is_loaned_[index] ? kUnnumbered : 0, memory_order_relaxed);
 }
 
-std::byte* LatestWriter::loan() {
-  if (loans_out_ == max_loans_) return nullptr;
+WriteResult LatestWriter::loan(size_t size, void** payload) {
+  if (loans_out_ == max_loans_) return WriteResult::kTooMany;
   uint32_t index = next_slot_[0];
   if (is_loaned_[index]) index = take_slot(after_home_, kUnnumbered);
   is_loaned_[index] = true;
+  loaned_bytes_[index] = size;
   ++loans_out_;
-  return ring_.payload(index);
+  *payload = ring_.payload(index);
+  return WriteResult::kDone;
 }
 
 // The slot of that payload, or kNone where it is not out on loan.
@@ -181,23 +183,24 @@ uint32_t LatestWriter::loaned_slot(const void* payload) const {
   return is_one ? uint32_t(index) : kNone;
 }
 
-bool LatestWriter::publish(const void* payload, size_t size, uint64_t timestamp_ns) {
+WriteResult LatestWriter::publish(const void* payload, size_t size, uint64_t timestamp_ns) {
   const uint32_t index = loaned_slot(payload);
-  if (index == kNone) return false;
+  if (index == kNone) return WriteResult::kNotLoaned;
+  if (size > loaned_bytes_[index]) return WriteResult::kTooLarge;
   is_loaned_[index] = false;
   --loans_out_;
   if (index != next_slot_[0]) retract(next_slot_[0]);
   publish_slot(index, size, timestamp_ns);
-  return true;
+  return WriteResult::kDone;
 }
 
-bool LatestWriter::discard(const void* payload) {
+WriteResult LatestWriter::discard(const void* payload) {
   const uint32_t index = loaned_slot(payload);
-  if (index == kNone) return false;
+  if (index == kNone) return WriteResult::kNotLoaned;
   is_loaned_[index] = false;
   --loans_out_;
   if (index != next_slot_[0]) retract(index);
-  return true;
+  return WriteResult::kDone;
 }
 
 const std::byte* LatestWriter::newest(size_t& size) const {
@@ -364,7 +367,7 @@ ReadResult LatestReader::borrow(Borrowed& borrowed, bool thorough) {
   return ReadResult::kCorrupt;
 }
 
-bool LatestReader::release(uint32_t token, uint64_t serial) {
+bool LatestReader::release(uint64_t token, uint64_t serial) {
   if (token >= ring_.pin_count || serial == 0 || serial_[token] != serial) return false;
   serial_[token] = 0;
   --borrows_out_;

@@ -50,12 +50,13 @@ class LatestWriter {
   // Ends with a full fence: the caller may look for announcements right after.
   void write(const void* data, size_t size, uint64_t timestamp_ns);
 
-  // A slot to be filled in place, or null when max_loans are out.
-  std::byte* loan();
-  // False where `payload` is not out on loan. A publication ends with a full
-  // fence, as write does.
-  bool publish(const void* payload, size_t size, uint64_t timestamp_ns);
-  bool discard(const void* payload);
+  // Memory for a message of up to `size` bytes (checked as above). kTooMany
+  // when max_loans are out.
+  WriteResult loan(size_t size, void** payload);
+  // Both end the loan, but for kTooLarge. A publication ends with a full fence,
+  // as write does.
+  WriteResult publish(const void* payload, size_t size, uint64_t timestamp_ns);
+  WriteResult discard(const void* payload);
   uint32_t loans_out() const { return loans_out_; }
 
   // How many messages this writer has published.
@@ -87,6 +88,7 @@ class LatestWriter {
   uint32_t loans_out_ = 0;
   uint32_t max_loans_ = 0;
   bool is_loaned_[layout::kMaxSlots] = {};
+  uint64_t loaned_bytes_[layout::kMaxSlots] = {};
 };
 
 class LatestReader {
@@ -104,7 +106,7 @@ class LatestReader {
   // kTooMany when max_borrows are out.
   ReadResult borrow(Borrowed& borrowed, bool thorough);
   // False where that one is not out: returned already, or never borrowed.
-  bool release(uint32_t token, uint64_t serial);
+  bool release(uint64_t token, uint64_t serial);
   uint32_t borrows_out() const { return borrows_out_; }
 
   uint64_t last_read() const { return last_read_; }

@@ -29,7 +29,7 @@ struct Borrowed {
   Message message;
   const std::byte* data = nullptr;
   // For release: what holds it, and which use of that this is.
-  uint32_t token = 0;
+  uint64_t token = 0;
   uint64_t serial = 0;
   uint64_t segment = 0;  // the caller's
 };

@@ -3,24 +3,6 @@
 namespace eshm::endpoint {
 
 using channel::ReadResult;
-using channel::WriteResult;
-
-WriteResult WriteEnd::loan(size_t size, void** payload) {
-  if (is_queue) return queue.loan(size, payload);
-  *payload = latest.loan();
-  return *payload == nullptr ? WriteResult::kTooMany : WriteResult::kDone;
-}
-
-WriteResult WriteEnd::publish(const void* payload, size_t size, uint64_t timestamp_ns) {
-  if (is_queue) return queue.publish(payload, size, timestamp_ns);
-  return latest.publish(payload, size, timestamp_ns) ? WriteResult::kDone
-                                                     : WriteResult::kNotLoaned;
-}
-
-WriteResult WriteEnd::discard(const void* payload) {
-  if (is_queue) return queue.discard(payload);
-  return latest.discard(payload) ? WriteResult::kDone : WriteResult::kNotLoaned;
-}
 
 ReadResult ReadEnd::borrow(channel::Borrowed& borrowed, uint64_t& missed, bool thorough) {
   borrowed.segment = incarnation;

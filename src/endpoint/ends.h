@@ -34,9 +34,16 @@ struct WriteEnd {
     latest.write(data, size, timestamp_ns);
     return channel::WriteResult::kDone;
   }
-  channel::WriteResult loan(size_t size, void** payload);
-  channel::WriteResult publish(const void* payload, size_t size, uint64_t timestamp_ns);
-  channel::WriteResult discard(const void* payload);
+  channel::WriteResult loan(size_t size, void** payload) {
+    return is_queue ? queue.loan(size, payload) : latest.loan(size, payload);
+  }
+  channel::WriteResult publish(const void* payload, size_t size, uint64_t timestamp_ns) {
+    return is_queue ? queue.publish(payload, size, timestamp_ns)
+                    : latest.publish(payload, size, timestamp_ns);
+  }
+  channel::WriteResult discard(const void* payload) {
+    return is_queue ? queue.discard(payload) : latest.discard(payload);
+  }
 
   uint32_t loans_out() const { return is_queue ? queue.loans_out() : latest.loans_out(); }
   uint64_t written() const { return is_queue ? queue.written() : latest.written(); }

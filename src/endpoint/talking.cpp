@@ -332,7 +332,7 @@ int Endpoint::borrow(ESHMView& view, uint32_t timeout_ms) {
 int Endpoint::release(const ESHMView& view) {
   channel::Borrowed borrowed;
   borrowed.data = static_cast<const std::byte*>(view.data);
-  borrowed.token = uint32_t(view.internal[kToken]);
+  borrowed.token = view.internal[kToken];
   borrowed.serial = view.internal[kSerial];
   borrowed.segment = view.internal[kSegment];
   bool was_borrowed;
