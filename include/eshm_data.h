@@ -31,6 +31,9 @@ extern "C" {
 #define ESHM_MAX_BORROWS 120
 #define ESHM_MAX_LOANS 120
 
+/* Longest ESHMType.text in bytes. */
+#define ESHM_MAX_TYPE_BYTES 65535
+
 enum ESHMRole {
   ESHM_ROLE_MASTER = 0,
   ESHM_ROLE_SLAVE = 1,
@@ -108,10 +111,16 @@ enum ESHMEvent {
 #define ESHM_FLAG_PREFAULT 8u       /* touch every page in eshm_init */
 #define ESHM_FLAG_HUGE_PAGES 16u    /* ask for huge pages */
 
-/* What the messages of a channel are. NULL and 0: untyped, anything fits. */
+/* What the messages of a channel are. NULL and 0: untyped, anything fits. Two
+ * ends with unlike fingerprints refuse each other, and the texts tell where they
+ * differ. The text is copied into the segment; a fingerprint without one is
+ * compared alone.
+ * Canonical text: name{field:kind@offset,...}size with kinds i8 .. i64, u8 ..
+ * u64, f32, f64, bool, char, arrays kind[N], structs in place {...}; offsets and
+ * sizes in bytes. Its fingerprint: FNV-1a, 64 bits. */
 struct ESHMType {
-  const char* text;     /* name, kind, size and offset of each field, canonical */
-  uint64_t fingerprint; /* 64-bit hash of that text */
+  const char* text;     /* 1 .. ESHM_MAX_TYPE_BYTES bytes, or NULL */
+  uint64_t fingerprint; /* not 0 where there is a text */
 };
 
 /* One direction of a link. */

@@ -22,15 +22,6 @@ TEST_P(NotThereYet, EventLoops) {
   expect_unsupported(eshm_get_fd(link.get()), "eshm_get_fd");
 }
 
-TEST_P(NotThereYet, MemoryFlags) {
-  for (uint32_t flag : {ESHM_FLAG_LOCK_MEMORY, ESHM_FLAG_PREFAULT, ESHM_FLAG_HUGE_PAGES}) {
-    ESHMConfig flagged = config(ESHM_ROLE_MASTER);
-    flagged.flags = flag;
-    EXPECT_FALSE(open_link(flagged));
-    expect_unsupported(last_error_code(), "eshm_init with a flag");
-  }
-}
-
 TEST_P(NotThereYet, Observers) {
   const Link master = open_link(config(ESHM_ROLE_MASTER));
   ASSERT_TRUE(master) << last_error();

@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <string>
+#include <tuple>
 
 #include "eshm.h"
 
@@ -58,9 +59,6 @@ Failure shape_of(const std::string& field, const ESHMChannelConfig& channel, uin
   check(".max_loans", channel.max_loans, 0, ESHM_MAX_LOANS);
   check(".max_message_size", channel.max_message_size, 1, INT32_MAX);
   if (failure) return failure;
-  if (channel.type.text != nullptr || channel.type.fingerprint != 0) {
-    return fail(ESHM_ERROR_UNSUPPORTED, field + ": this release has no typed channels yet");
-  }
   out.delivery = channel.delivery;
   out.flags = flags & (ESHM_FLAG_TIMESTAMPS | ESHM_FLAG_ALIGN_PAYLOAD);
   out.max_borrows = channel.max_borrows;
@@ -76,6 +74,21 @@ Failure shape_of(const std::string& field, const ESHMChannelConfig& channel, uin
   return invalid(field + ".queue_capacity is " + std::to_string(channel.queue_capacity) +
                  ", messages of " + std::to_string(channel.max_message_size) + " bytes need " +
                  std::to_string(least));
+}
+
+Failure type_of(const std::string& field, const ESHMType& type, layout::ChannelShape& shape,
+                std::string& text) {
+  if (type.text != nullptr) text.assign(type.text, strnlen(type.text, ESHM_MAX_TYPE_BYTES + 1));
+  if (text.size() > ESHM_MAX_TYPE_BYTES) {
+    return invalid(field + ".type.text is longer than " + std::to_string(ESHM_MAX_TYPE_BYTES) +
+                   " bytes");
+  }
+  if (!text.empty() && type.fingerprint == 0) {
+    return invalid(field + ".type has a text and no fingerprint");
+  }
+  shape.type_fingerprint = type.fingerprint;
+  shape.type_text_bytes = uint32_t(text.size());
+  return success();
 }
 
 // Fields that a program written for the original does not know.
@@ -96,15 +109,16 @@ Failure take_new_fields(const ESHMConfig& config, endpoint::Settings& out) {
     return invalid("a reserved word is not 0");
   }
   if ((config.flags & ~known) != 0) return invalid("flags has unknown bits");
-  if ((config.flags & (ESHM_FLAG_LOCK_MEMORY | ESHM_FLAG_PREFAULT | ESHM_FLAG_HUGE_PAGES)) != 0) {
-    return fail(ESHM_ERROR_UNSUPPORTED,
-                "this release cannot lock, prefault or enlarge its pages yet");
-  }
   if ((config.permissions & ~0666u) != 0 || (config.permissions & 0600) != 0600) {
     return invalid("permissions must let the owner read and write, and nobody execute");
   }
   if (Failure failure = shape_of("m2s", config.m2s, config.flags, out.shape[0])) return failure;
   if (Failure failure = shape_of("s2m", config.s2m, config.flags, out.shape[1])) return failure;
+  for (const auto& [field, type, direction] :
+       {std::make_tuple("m2s", &config.m2s.type, 0), std::make_tuple("s2m", &config.s2m.type, 1)}) {
+    Failure failure = type_of(field, *type, out.shape[direction], out.type_text[direction]);
+    if (failure) return failure;
+  }
   out.backend = config.backend;
   out.spin_us = config.spin_us;
   out.permissions = config.permissions;

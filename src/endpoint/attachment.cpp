@@ -5,6 +5,9 @@
 #include <cerrno>
 #include <cstring>
 
+#include "endpoint/message_types.h"
+#include "os/memory.h"
+
 namespace eshm::endpoint {
 
 using layout::Direction;
@@ -27,6 +30,37 @@ Failure cannot_map(const Settings& settings, Direction direction, const std::str
               error_number);
 }
 
+// The memory is as ESHMConfig.flags ask, or the link is refused: a program that
+// must keep its rhythm wants to know.
+Failure settle_memory(const Settings& settings, Direction direction, const DataMapping& mapping,
+                      size_t bytes, bool writable) {
+  std::byte* const at = mapping.data();
+  const bool is_posix = mapping.is_posix();
+  if ((settings.flags & ESHM_FLAG_HUGE_PAGES) != 0 && is_posix) {
+    if (const int failure = os::advise_huge_pages(at, bytes)) {
+      return cannot_map(settings, direction,
+                        std::string("gets no huge pages (transparent_hugepage/shmem_enabled): ") +
+                            strerror(failure),
+                        failure);
+    }
+  }
+  if ((settings.flags & ESHM_FLAG_PREFAULT) != 0) {
+    if (const int failure = os::prefault(at, bytes, writable)) {
+      return cannot_map(settings, direction,
+                        std::string("cannot be prefaulted: ") + strerror(failure), failure);
+    }
+  }
+  if ((settings.flags & ESHM_FLAG_LOCK_MEMORY) != 0) {
+    if (const int failure = os::lock_memory(at, bytes)) {
+      return cannot_map(settings, direction,
+                        "of " + std::to_string(bytes) + " bytes cannot be locked, RLIMIT_MEMLOCK is " +
+                            std::to_string(os::lock_limit()) + ": " + strerror(failure),
+                        failure);
+    }
+  }
+  return success();
+}
+
 }  // namespace
 
 Failure DataMapping::map(const Settings& settings, const SegmentFile& segment, Direction direction,
@@ -46,6 +80,9 @@ Failure DataMapping::map(const Settings& settings, const SegmentFile& segment, D
   if (identity_of(mapping.data()).nonce != geometry.data_nonce) {
     return cannot_map(settings, direction, "is not the area that its header means", 0);
   }
+  if (Failure unsettled = settle_memory(settings, direction, mapping, geometry.data_bytes, writable)) {
+    return unsettled;
+  }
   out = std::move(mapping);
   return success();
 }
@@ -60,11 +97,14 @@ Failure DataMapping::create(const Settings& settings, SegmentFile& segment, Dire
   if (settings.backend == ESHM_BACKEND_SYSV) {
     const std::string key = "eshm:" + std::to_string(direction) + ":" + settings.name;
     const int failure =
-        os::SysvBlock::create(key, geometry.data_bytes, settings.permissions, made);
+        os::SysvBlock::create(key, geometry.data_bytes, settings.permissions,
+                              (settings.flags & ESHM_FLAG_HUGE_PAGES) != 0, made);
     if (failure != 0) {
       return fail(ESHM_ERROR_SHM_CREATE,
                   about(settings) + "no System V segment of " +
-                      std::to_string(geometry.data_bytes) + " bytes: " + strerror(failure),
+                      std::to_string(geometry.data_bytes) + " bytes" +
+                      ((settings.flags & ESHM_FLAG_HUGE_PAGES) != 0 ? " in huge pages: " : ": ") +
+                      strerror(failure),
                   failure);
     }
     geometry.sysv_id = made.id();
@@ -94,6 +134,11 @@ Failure Attachment::create(const Settings& settings, std::unique_ptr<Attachment>
                                           direction == attachment->outgoing(),
                                           attachment->data_[direction]);
     if (failure) return failure;
+  }
+  const int failure = write_type_texts(settings, *attachment->segment_);
+  if (failure != 0) {
+    return fail(ESHM_ERROR_SHM_CREATE,
+                about(settings) + "its types cannot be written: " + strerror(failure), failure);
   }
   attachment->segment_->write_header();
   attachment->assume_role(settings, os::random_nonzero());

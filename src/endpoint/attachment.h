@@ -23,6 +23,7 @@ class DataMapping {
                         layout::Direction direction, bool writable, DataMapping& out);
 
   std::byte* data() const { return sysv_.data() != nullptr ? sysv_.data() : posix_.data(); }
+  bool is_posix() const { return sysv_.data() == nullptr; }
   const layout::PublishLine& publish_line() const {
     return reinterpret_cast<const layout::DataArea*>(data())->publish;
   }

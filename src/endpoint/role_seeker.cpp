@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "endpoint/message_types.h"
 #include "os/clock.h"
 
 namespace eshm::endpoint {
@@ -223,6 +224,7 @@ Step RoleSeeker::seek_slave() {
   }
   if (segment->is_superseded()) return look_again();
   if (!segment->is_held(layout::kMasterByte)) return no_master("its master is dead or gone");
+  if (Failure failure = compare_types(settings_, *segment)) return refused(std::move(failure));
   if (!segment->is_held(layout::kSlaveByte)) return take_seat(segment);
 
   // Taken. A holder on its way in or out has the succession lock, or no record.
@@ -322,9 +324,15 @@ Step RoleSeeker::succession_is_busy(const SegmentFile& segment) {
 }
 
 bool RoleSeeker::same_shape(const layout::Plan& plan) const {
-  return plan.identity.backend == uint32_t(settings_.backend) &&
-         layout::shape_of(plan.geometry[0]) == settings_.shape[0] &&
-         layout::shape_of(plan.geometry[1]) == settings_.shape[1];
+  for (const int direction : {0, 1}) {
+    const layout::ChannelShape& ours = settings_.shape[direction];
+    const layout::ChannelShape theirs = layout::shape_of(plan.geometry[direction]);
+    // Of a type that the segment does not name nobody could be told.
+    const bool same_type =
+        ours.type_fingerprint == 0 || ours.type_fingerprint == theirs.type_fingerprint;
+    if (!(theirs == ours) || !same_type) return false;
+  }
+  return plan.identity.backend == uint32_t(settings_.backend);
 }
 
 }  // namespace eshm::endpoint

@@ -33,6 +33,7 @@ struct Settings {
   bool use_threads = true;
   ESHMBackend backend = ESHM_BACKEND_POSIX;
   layout::ChannelShape shape[2];               // by layout::Direction
+  std::string type_text[2];
   uint32_t spin_us = ESHM_SPIN_ADAPTIVE;
   mode_t permissions = 0600;
   uint32_t flags = 0;

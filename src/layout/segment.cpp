@@ -62,6 +62,8 @@ ChannelShape shape_of(const ChannelGeometry& geometry) {
   shape.max_loans = geometry.max_loans;
   shape.max_message_bytes = geometry.max_message_bytes;
   shape.queue_bytes = geometry.queue_bytes;
+  shape.type_fingerprint = geometry.type_fingerprint;
+  shape.type_text_bytes = geometry.type_text_bytes;
   return shape;
 }
 
@@ -79,6 +81,8 @@ ChannelGeometry plan_channel(const ChannelShape& shape, uint64_t page_bytes) {
   geometry.max_loans = shape.max_loans;
   geometry.max_message_bytes = shape.max_message_bytes;
   geometry.queue_bytes = shape.queue_bytes;
+  geometry.type_fingerprint = shape.type_fingerprint;
+  geometry.type_text_bytes = shape.type_text_bytes;
   geometry.payload_offset = payload_offset_of(shape.flags);
   geometry.pin_count = 1 + shape.max_borrows;  // one for copying
   if (shape.delivery == ESHM_DELIVERY_LATEST) {
@@ -126,7 +130,13 @@ Plan plan_segment(uint32_t backend, const ChannelShape& m2s, const ChannelShape&
   plan.identity.page_bytes = page_bytes;
   plan.geometry[kMasterToSlave] = plan_channel(m2s, page_bytes);
   plan.geometry[kSlaveToMaster] = plan_channel(s2m, page_bytes);
-  uint64_t file_bytes = round_up(kControlBytes, page_bytes);
+  uint64_t file_bytes = kControlBytes;
+  for (ChannelGeometry& geometry : plan.geometry) {
+    if (geometry.type_text_bytes == 0) continue;
+    geometry.type_text_offset = file_bytes;
+    file_bytes += geometry.type_text_bytes;
+  }
+  file_bytes = round_up(file_bytes, page_bytes);
   if (backend == ESHM_BACKEND_POSIX) {
     for (ChannelGeometry& geometry : plan.geometry) {
       geometry.data_offset = file_bytes;

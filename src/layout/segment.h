@@ -268,10 +268,15 @@ struct ChannelShape {
   uint32_t max_loans = 1;
   uint64_t max_message_bytes = 4096;
   uint64_t queue_bytes = 0;
+  uint64_t type_fingerprint = 0;  // 0: untyped
+  uint32_t type_text_bytes = 0;
 };
 
 ChannelShape shape_of(const ChannelGeometry& geometry);
+// All but the type.
 bool operator==(const ChannelShape& a, const ChannelShape& b);
+// An end that names no type takes any.
+inline bool types_fit(uint64_t a, uint64_t b) { return a == b || a == 0 || b == 0; }
 
 constexpr uint64_t kSmallestPageBytes = 4096;  // of any host
 

@@ -24,7 +24,9 @@ bool shape_in_range(const ChannelShape& shape) {
          shape.max_message_bytes >= 1 && shape.max_message_bytes <= INT32_MAX &&
          (is_queue ? shape.queue_bytes >= smallest_queue_bytes(shape) &&
                          shape.queue_bytes <= kMostQueueBytes
-                   : shape.queue_bytes == 0);
+                   : shape.queue_bytes == 0) &&
+         shape.type_text_bytes <= ESHM_MAX_TYPE_BYTES &&
+         (shape.type_text_bytes == 0 || shape.type_fingerprint != 0);
 }
 
 // Every number that follows from another is worked out again, none is trusted.
@@ -41,7 +43,6 @@ bool is_consistent(const Plan& plan) {
     ChannelGeometry& wanted = expected.geometry[direction];
     wanted.data_nonce = found.data_nonce;
     wanted.sysv_id = found.sysv_id;
-    wanted.type_fingerprint = found.type_fingerprint;
   }
   expected.identity.nonce = plan.identity.nonce;
   expected.identity.fingerprint = plan.identity.fingerprint;

@@ -48,8 +48,9 @@ int make(const std::string& key_text, size_t bytes, int flags) {
 
 }  // namespace
 
-int SysvBlock::create(const std::string& key_text, size_t bytes, mode_t mode, SysvBlock& out) {
-  const int id = make(key_text, bytes, int(mode & 0777));
+int SysvBlock::create(const std::string& key_text, size_t bytes, mode_t mode, bool huge_pages,
+                      SysvBlock& out) {
+  const int id = make(key_text, bytes, int(mode & 0777) | (huge_pages ? SHM_HUGETLB : 0));
   if (id < 0) return errno;
   SysvBlock block;
   block.id_ = id;

@@ -25,7 +25,10 @@ class SysvBlock {
   // Its key is derived from `key_text`, so that what a process killed between
   // making and marking left behind is found and removed here, by the next one.
   // Returns 0 or the errno: ENOSPC/EINVAL at the limits of kernel.shm*, ENOMEM.
-  static int create(const std::string& key_text, size_t bytes, mode_t mode, SysvBlock& out);
+  // With `huge_pages` also EPERM (hugetlb_shm_group), and ENOMEM where the
+  // system has not set enough of them aside (vm.nr_hugepages).
+  static int create(const std::string& key_text, size_t bytes, mode_t mode, bool huge_pages,
+                    SysvBlock& out);
 
   // Attaches an existing segment that must have this size and owner.
   // Returns 0 or the errno; EINVAL for another size, EACCES for another owner.

@@ -1,0 +1,16 @@
+// What the messages of a link are: the two descriptions in the segment, and
+// the sentence that tells where two ends differ.
+#pragma once
+
+#include "endpoint/failure.h"
+#include "endpoint/segment_file.h"
+
+namespace eshm::endpoint {
+
+// The creator's texts, into a segment that has no name yet. Returns 0 or the errno.
+int write_type_texts(const Settings& settings, const SegmentFile& segment);
+
+// TYPE_MISMATCH where this end and the segment name unlike types.
+Failure compare_types(const Settings& settings, const SegmentFile& segment);
+
+}  // namespace eshm::endpoint
