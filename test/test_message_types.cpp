@@ -1,0 +1,104 @@
+// Two ends that speak of different types, seen through the C interface.
+#include "support/player.h"
+
+namespace {
+
+using namespace test;
+
+class MessageTypes : public LinkTest {
+ protected:
+  ESHMConfig typed(ESHMRole role, const char* m2s, uint64_t m2s_print, const char* s2m = nullptr,
+                   uint64_t s2m_print = 0) const {
+    ESHMConfig link = config(role);
+    link.m2s.type = {m2s, m2s_print};
+    link.s2m.type = {s2m, s2m_print};
+    return at_once(link);
+  }
+};
+
+constexpr const char* kPose = "Pose{x:f64@0,y:f64@8,id:u32@16}24";
+constexpr const char* kOtherPose = "Pose{x:f64@0,y:f32@8,id:u32@16}24";
+
+TEST_P(MessageTypes, LikeEndsTalk) {
+  const Link master = open_link(typed(ESHM_ROLE_MASTER, kPose, 1, "Go{v:f32@0}4", 2));
+  ASSERT_TRUE(master) << last_error();
+  const Link slave = open_link(typed(ESHM_ROLE_SLAVE, kPose, 1, "Go{v:f32@0}4", 2));
+  ASSERT_TRUE(slave) << last_error();
+  ASSERT_EQ(write_text(master.get(), "typed"), ESHM_SUCCESS);
+  EXPECT_EQ(read_text(slave.get(), 0), "typed");
+}
+
+TEST_P(MessageTypes, UnlikeEndsAreRefusedAndToldTheFieldInWhichTheyDiffer) {
+  const Link master = open_link(typed(ESHM_ROLE_MASTER, kPose, 1));
+  ASSERT_TRUE(master) << last_error();
+  EXPECT_FALSE(open_link(typed(ESHM_ROLE_SLAVE, kOtherPose, 2)));
+  EXPECT_EQ(last_error_code(), ESHM_ERROR_TYPE_MISMATCH);
+  for (const char* piece : {"m2s", kPose, kOtherPose, "y:f64@8 there", "y:f32@8 here"}) {
+    EXPECT_NE(last_error().find(piece), std::string::npos) << piece << " in: " << last_error();
+  }
+}
+
+TEST_P(MessageTypes, EachDirectionIsComparedByItself) {
+  const Link master = open_link(typed(ESHM_ROLE_MASTER, kPose, 1, "Go{v:f32@0}4", 2));
+  ASSERT_TRUE(master) << last_error();
+  EXPECT_FALSE(open_link(typed(ESHM_ROLE_SLAVE, kPose, 1, "Go{v:f64@0}8", 3)));
+  EXPECT_EQ(last_error_code(), ESHM_ERROR_TYPE_MISMATCH);
+  EXPECT_NE(last_error().find("s2m"), std::string::npos) << last_error();
+}
+
+TEST_P(MessageTypes, AnEndThatNamesNoneTakesAny) {
+  for (const bool master_is_typed : {true, false}) {
+    const Link master = open_link(master_is_typed ? typed(ESHM_ROLE_MASTER, kPose, 1)
+                                                  : typed(ESHM_ROLE_MASTER, nullptr, 0));
+    ASSERT_TRUE(master) << last_error();
+    const Link slave = open_link(master_is_typed ? typed(ESHM_ROLE_SLAVE, nullptr, 0)
+                                                 : typed(ESHM_ROLE_SLAVE, kPose, 1));
+    ASSERT_TRUE(slave) << last_error();
+    ASSERT_EQ(write_text(master.get(), "any"), ESHM_SUCCESS);
+    EXPECT_EQ(read_text(slave.get(), 0), "any");
+  }
+}
+
+TEST_P(MessageTypes, FingerprintAloneIsEnoughToRefuse) {
+  const Link master = open_link(typed(ESHM_ROLE_MASTER, nullptr, 7));
+  ASSERT_TRUE(master) << last_error();
+  EXPECT_FALSE(open_link(typed(ESHM_ROLE_SLAVE, nullptr, 8)));
+  EXPECT_EQ(last_error_code(), ESHM_ERROR_TYPE_MISMATCH);
+}
+
+TEST_P(MessageTypes, TextsOfAnyLengthUpToTheLimit) {
+  for (const size_t size : {size_t{1}, size_t{4095}, size_t{4096}, size_t{ESHM_MAX_TYPE_BYTES}}) {
+    const std::string text(size, 'x');
+    const Link master = open_link(typed(ESHM_ROLE_MASTER, text.c_str(), 1, text.c_str(), 2));
+    ASSERT_TRUE(master) << size << ": " << last_error();
+    const Link slave = open_link(typed(ESHM_ROLE_SLAVE, text.c_str(), 1, text.c_str(), 2));
+    ASSERT_TRUE(slave) << size << ": " << last_error();
+    ASSERT_EQ(write_text(slave.get(), "there"), ESHM_SUCCESS);
+    EXPECT_EQ(read_text(master.get(), 0), "there");
+  }
+  const std::string too_long(ESHM_MAX_TYPE_BYTES + 1, 'x');
+  EXPECT_FALSE(open_link(typed(ESHM_ROLE_MASTER, too_long.c_str(), 1)));
+  EXPECT_EQ(last_error_code(), ESHM_ERROR_INVALID_PARAM);
+  EXPECT_FALSE(open_link(typed(ESHM_ROLE_MASTER, "text alone", 0)));
+  EXPECT_EQ(last_error_code(), ESHM_ERROR_INVALID_PARAM);
+}
+
+TEST_P(MessageTypes, NewMasterOfAnotherTypeMakesAFreshSegmentAndTheOldSlaveStaysAway) {
+  Child master = obeying(typed(ESHM_ROLE_MASTER, kPose, 1));
+  ASSERT_EQ(master.hear(), "open");
+  ESHMConfig waiting = typed(ESHM_ROLE_SLAVE, kPose, 1);
+  waiting.reconnect_wait_ms = 300;
+  waiting.max_reconnect_attempts = 0;
+  waiting.reconnect_retry_interval_ms = 20;
+  const Link slave = open_link(waiting);
+  ASSERT_TRUE(slave) << last_error();
+  master.kill_now();
+  const Link next = open_link(typed(ESHM_ROLE_MASTER, kOtherPose, 2));
+  ASSERT_TRUE(next) << last_error();
+  ASSERT_EQ(write_text(next.get(), "of another type"), ESHM_SUCCESS);
+  EXPECT_EQ(read_text(slave.get(), UINT32_MAX), error(ESHM_ERROR_MASTER_STALE));
+}
+
+ESHM_ON_BOTH_BACKENDS(MessageTypes);
+
+}  // namespace
