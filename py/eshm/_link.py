@@ -1,0 +1,193 @@
+"""ESHM: one end of a link."""
+
+from __future__ import annotations
+
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    AsyncIterator,
+    Dict,
+    Iterator,
+    Optional,
+    Sequence,
+)
+
+from . import _native
+from ._enums import (
+    Backend,
+    Delivery,
+    ESHMDisconnectBehavior,
+    ESHMRole,
+    PeerState,
+)
+from ._errors import Closed
+
+if TYPE_CHECKING:
+    from ._notices import EventCallback
+
+MAX_DATA_SIZE = 4096
+SPIN_ADAPTIVE = 0xFFFFFFFF
+
+
+class Channel:
+    """One direction of a link, as the process that creates the segment wants it.
+
+    type: a numpy dtype, a ctypes.Structure, a dataclass of plain numbers, or a
+    RecordType made of one; both ends then refuse any other.
+    """
+
+    __slots__ = (
+        "delivery",
+        "max_message_size",
+        "queue_capacity",
+        "max_borrows",
+        "max_loans",
+        "type",
+    )
+
+    def __init__(
+        self,
+        delivery: Delivery = Delivery.LATEST,
+        max_message_size: Optional[int] = None,
+        queue_capacity: int = 1 << 20,
+        max_borrows: int = 1,
+        max_loans: int = 1,
+        type: Any = None,
+    ) -> None:
+        if type is not None:
+            from .typed import RecordType
+
+            type = RecordType.of(type)
+        if max_message_size is None:
+            max_message_size = MAX_DATA_SIZE if type is None else type.size
+        self.delivery = delivery
+        self.max_message_size = max_message_size
+        self.queue_capacity = queue_capacity
+        self.max_borrows = max_borrows
+        self.max_loans = max_loans
+        self.type = type
+
+    def __repr__(self) -> str:
+        fields = (f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        return f"Channel({', '.join(fields)})"
+
+    def _as_tuple(self) -> tuple[object, ...]:
+        text = None if self.type is None else (self.type.text, self.type.fingerprint)
+        return (
+            int(self.delivery),
+            self.max_message_size,
+            self.queue_capacity,
+            self.max_borrows,
+            self.max_loans,
+            text,
+        )
+
+
+_DEFAULT_CHANNEL = Channel()
+
+
+class ESHM(_native.Link):
+    """One end of a link; the other is in another process, in C, C++ or Python.
+
+    A context manager. Any number of threads may use it. After a fork the
+    child's calls raise Closed: it opens a link of its own.
+    """
+
+    # Its options, as this end asked for them; a place of its own for asyncio's waiters.
+    __slots__ = ("name", "m2s", "s2m", "_waiters")
+
+    def __init__(
+        self,
+        shm_name: str,
+        role: ESHMRole = ESHMRole.AUTO,
+        disconnect_behavior: ESHMDisconnectBehavior = ESHMDisconnectBehavior.ON_TIMEOUT,
+        stale_threshold_ms: int = 100,
+        reconnect_wait_ms: int = 5000,
+        reconnect_retry_interval_ms: int = 100,
+        max_reconnect_attempts: int = 50,
+        auto_cleanup: bool = True,
+        use_threads: bool = True,
+        *,
+        backend: Backend = Backend.POSIX,
+        m2s: Optional[Channel] = None,
+        s2m: Optional[Channel] = None,
+        spin_us: int = SPIN_ADAPTIVE,
+        permissions: int = 0o600,
+        flags: int = 0,
+    ) -> None:
+        self.name = shm_name
+        self.m2s = m2s or _DEFAULT_CHANNEL
+        self.s2m = s2m or _DEFAULT_CHANNEL
+        self._waiters: Any = None
+        super().__init__(
+            shm_name,
+            role,
+            disconnect_behavior,
+            stale_threshold_ms,
+            reconnect_wait_ms,
+            reconnect_retry_interval_ms,
+            max_reconnect_attempts,
+            auto_cleanup,
+            use_threads,
+            backend,
+            self.m2s._as_tuple(),
+            self.s2m._as_tuple(),
+            spin_us,
+            permissions,
+            flags,
+        )
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else self.get_role().name
+        return f"<ESHM {self.name!r} {state}>"
+
+    def get_role(self) -> ESHMRole:
+        """MASTER, SLAVE or OBSERVER; never AUTO."""
+        return ESHMRole(super().get_role())
+
+    def get_remote_state(self) -> PeerState:
+        """The whole truth about the peer."""
+        return PeerState(super().get_remote_state())
+
+    def get_stats_ex(self) -> Dict[str, int]:
+        """What get_stats, whose keys are frozen, cannot say."""
+        stats = super().get_stats_ex()
+        stats["peer_state"] = PeerState(stats["peer_state"])
+        return stats
+
+    def on_event(self, callback: Optional[EventCallback]) -> None:
+        """callback(link, event) is called on a thread of the package; None takes it away."""
+        from ._notices import set_callback
+
+        set_callback(self, callback)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The messages as they come, for ever; ends when the link is closed here."""
+        while True:
+            try:
+                data = self.read_msg(-1).data
+            except Closed:
+                return
+            yield data
+
+    async def read_async(self, timeout_ms: Optional[int] = None) -> bytes:
+        """As read_msg(timeout_ms).data in asyncio; None waits without limit."""
+        from . import _aio
+
+        return await _aio.read(self, timeout_ms)
+
+    async def messages(self) -> AsyncIterator[bytes]:
+        """As iterating over the link, in asyncio."""
+        from . import _aio
+
+        while True:
+            try:
+                data = await _aio.read(self, None)
+            except Closed:
+                return
+            yield data
+
+
+def wait_any(links: Sequence[ESHM], timeout_ms: Optional[int] = None) -> int:
+    """Index of a link with something to read; None waits 1000 ms, -1 without limit."""
+    return _native.wait_any(links, timeout_ms)

@@ -1,0 +1,101 @@
+"""Brings events and log lines to Python.
+
+The library tells them on its service thread, which beats the heart of all
+links and must not wait for the interpreter. They pass through a queue to one
+daemon thread, started when somebody first asks for either.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Callable, Optional
+
+from . import _native
+from ._enums import Event
+
+if TYPE_CHECKING:
+    import logging
+
+    from ._link import ESHM
+
+EventCallback = Callable[["ESHM", Event], object]
+
+_callbacks: dict[int, tuple[weakref.ref[ESHM], EventCallback]] = {}
+_logger: Optional[logging.Logger] = None
+_started_in = 0  # PID: a forked child has no copy of the thread
+_starting = threading.Lock()
+
+
+def _run() -> None:
+    while True:
+        notice = _native.next_notice()
+        if notice is None:
+            return
+        kind, number, link_id, text = notice
+        try:
+            if kind == "log":
+                _tell_log(number, text)
+            else:
+                _tell_event(link_id, number)
+        except Exception:
+            _report()
+
+
+def _tell_log(level: int, text: str) -> None:
+    logger = _logger
+    if logger is not None:
+        # The library's levels are 0 .. 3, those of logging 10 .. 40.
+        logger.log((level + 1) * 10, "%s", text)
+
+
+def _tell_event(link_id: int, event: int) -> None:
+    reference, callback = _callbacks.get(link_id, (None, None))
+    link = reference() if reference is not None else None
+    if link is not None and callback is not None:
+        callback(link, Event(event))
+
+
+def _report() -> None:
+    """As threading does for a thread's own exceptions; this thread goes on."""
+    import sys
+
+    threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+
+
+def _start() -> None:
+    global _started_in
+    with _starting:
+        if _started_in != os.getpid():
+            _started_in = os.getpid()
+            threading.Thread(target=_run, name="eshm-notices", daemon=True).start()
+
+
+def set_callback(link: ESHM, callback: Optional[EventCallback]) -> None:
+    if callback is None:
+        link._listen(False)
+        _callbacks.pop(link._id, None)
+        return
+    link_id = link._id
+    _callbacks[link_id] = (
+        weakref.ref(link, lambda _: _callbacks.pop(link_id, None)),
+        callback,
+    )
+    _start()
+    link._listen(True)
+
+
+def set_logger(logger: Optional[logging.Logger]) -> None:
+    global _logger
+    _logger = logger
+    if logger is not None:
+        _start()
+    _native.listen_to_log(logger is not None)
+
+
+def stop() -> None:
+    """At the interpreter's exit."""
+    if _started_in == os.getpid():
+        _native.listen_to_log(False)
+        _native.stop_notices()

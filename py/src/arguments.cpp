@@ -1,0 +1,67 @@
+#include "native.h"
+
+namespace eshm_py {
+namespace {
+
+Py_ssize_t index_of(PyObject* keyword, const char* const* names, Py_ssize_t count) {
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    if (PyUnicode_CompareWithASCIIString(keyword, names[i]) == 0) return i;
+  }
+  return -1;
+}
+
+}  // namespace
+
+bool take_arguments(const char* function, PyObject* const* args, Py_ssize_t given,
+                    PyObject* keywords, const char* const* names, Py_ssize_t count,
+                    Py_ssize_t required, PyObject** slots) {
+  if (given > count) {
+    PyErr_Format(PyExc_TypeError, "%s() takes at most %zd arguments (%zd given)", function, count,
+                 given);
+    return false;
+  }
+  for (Py_ssize_t i = 0; i < count; ++i) slots[i] = i < given ? args[i] : nullptr;
+  const Py_ssize_t named = keywords == nullptr ? 0 : PyTuple_GET_SIZE(keywords);
+  for (Py_ssize_t i = 0; i < named; ++i) {
+    PyObject* keyword = PyTuple_GET_ITEM(keywords, i);
+    const Py_ssize_t at = index_of(keyword, names, count);
+    if (at < 0 || slots[at] != nullptr) {
+      PyErr_Format(PyExc_TypeError, "%s() got an unexpected or repeated argument %R", function,
+                   keyword);
+      return false;
+    }
+    slots[at] = args[given + i];
+  }
+  for (Py_ssize_t i = 0; i < required; ++i) {
+    if (slots[i] != nullptr) continue;
+    PyErr_Format(PyExc_TypeError, "%s() misses its argument '%s'", function, names[i]);
+    return false;
+  }
+  return true;
+}
+
+bool to_timeout(PyObject* object, uint32_t when_none, uint32_t* timeout_ms) {
+  *timeout_ms = when_none;
+  if (object == nullptr || object == Py_None) return true;
+  const long long value = PyLong_AsLongLong(object);
+  if (value == -1 && PyErr_Occurred() != nullptr) return false;
+  if (value >= ESHM_WAIT_FOREVER) {
+    PyErr_SetString(PyExc_ValueError, "timeout_ms is too large; -1 waits without limit");
+    return false;
+  }
+  *timeout_ms = value < 0 ? ESHM_WAIT_FOREVER : static_cast<uint32_t>(value);
+  return true;
+}
+
+bool to_size(PyObject* object, const char* what, size_t* size) {
+  const Py_ssize_t value = PyNumber_AsSsize_t(object, PyExc_OverflowError);
+  if (value == -1 && PyErr_Occurred() != nullptr) return false;
+  if (value < 0) {
+    PyErr_Format(PyExc_ValueError, "%s is negative", what);
+    return false;
+  }
+  *size = static_cast<size_t>(value);
+  return true;
+}
+
+}  // namespace eshm_py

@@ -1,0 +1,239 @@
+"""Threads, signals and closing, while something waits."""
+
+import os
+import signal
+import threading
+import time
+
+import eshm
+import pytest
+from eshm import ESHM, ESHMRole
+
+
+def in_thread(call):
+    """A thread that runs call(); join() gives its result or raises."""
+
+    class Runner(threading.Thread):
+        def run(self):
+            try:
+                self.result = call()
+            except BaseException as error:
+                self.result = error
+
+        def join(self, timeout=None):
+            super().join(timeout)
+            if isinstance(self.result, BaseException):
+                raise self.result
+            return self.result
+
+    runner = Runner()
+    runner.start()
+    return runner
+
+
+def until_inside(link):
+    """Until another thread waits in the library: it has slept once, or polls."""
+    time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda link: link.read(timeout_ms=-1),
+        lambda link: link.read_msg(-1).data,
+        lambda link: next(iter(link)),
+    ],
+    ids=["read", "read_msg", "iter"],
+)
+def test_other_threads_run_while_one_waits(pair, wait):
+    master, slave = pair
+    waiting = in_thread(lambda: wait(slave))
+    until_inside(slave)
+    master.write(b"at last")  # would never be reached with the lock held
+    assert waiting.join() == b"at last"
+
+
+def test_close_ends_the_waits_of_other_threads(pair):
+    slave = pair[1]
+    waiting = [in_thread(lambda: slave.read(timeout_ms=-1)) for _ in range(3)]
+    until_inside(slave)
+    slave.close()
+    for thread in waiting:
+        with pytest.raises(eshm.Closed):
+            thread.join()
+
+
+def test_many_threads_share_one_link(pair):
+    master, slave = pair
+    stop = threading.Event()
+    good = [0]
+
+    def read():
+        while not stop.is_set():
+            data = slave.try_read()
+            if data is not None:
+                assert data == data[:1] * 64
+                good[0] += 1
+
+    def write(letter):
+        for _ in range(5000):
+            master.write(letter * 64)
+
+    readers = [in_thread(read) for _ in range(2)]
+    writers = [in_thread(lambda letter=letter: write(letter)) for letter in (b"a", b"b")]
+    for thread in writers:
+        thread.join()
+    stop.set()
+    for thread in readers:
+        thread.join()
+    assert good[0] > 0
+    assert slave.get_stats()["m2s_write_count"] == 10_000
+
+
+# ---- signals ---------------------------------------------------------------------
+
+# The child prints "waiting", is sent SIGINT by its own timer's thread, and must
+# come out of the wait with KeyboardInterrupt.
+INTERRUPTED = """
+    import os, signal, sys, threading
+    import eshm
+    from eshm import ESHM, ESHMRole
+    name, what = sys.argv[1:]
+    master = ESHM(name, ESHMRole.MASTER) if what != "constructor" else None
+    def wait():
+        if what == "constructor":
+            ESHM(name, ESHMRole.SLAVE, reconnect_wait_ms=0, max_reconnect_attempts=0)
+        elif what == "read":
+            master.read(timeout_ms=-1)
+        elif what == "read_msg":
+            master.read_msg(-1)
+        elif what == "read_into":
+            master.read_into(bytearray(64), -1)
+        elif what == "iter":
+            next(iter(master))
+    print("waiting", flush=True)
+    try:
+        wait()
+    except KeyboardInterrupt:
+        print("KeyboardInterrupt")
+"""
+
+
+@pytest.mark.parametrize("what", ["constructor", "read", "read_msg", "read_into", "iter"])
+def test_ctrl_c_ends_the_wait(name, start_child, what):
+    child = start_child(INTERRUPTED, name, what)
+    assert child.line() == "waiting"
+    time.sleep(0.2)
+    os.kill(child.pid, signal.SIGINT)
+    assert child.end() == (0, "KeyboardInterrupt\n", "")
+
+
+def test_a_handler_that_returns_does_not_end_the_wait(pair):
+    master, slave = pair
+    seen = []
+    before = signal.signal(signal.SIGALRM, lambda *_: seen.append(1))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            slave.read(timeout_ms=300)
+        assert time.monotonic() - began >= 0.3
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(seen) > 1
+
+
+def test_what_a_handler_raises_comes_out_of_the_wait(pair):
+    class Raised(Exception):
+        pass
+
+    def handler(*_):
+        raise Raised
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(Raised):
+            pair[1].read(timeout_ms=-1)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    pair[0].write(b"unharmed")
+    assert pair[1].read() == b"unharmed"
+
+
+def test_a_handler_may_close_the_link_that_is_waited_on(pair):
+    slave = pair[1]
+    before = signal.signal(signal.SIGALRM, lambda *_: slave.close())
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(eshm.Closed):
+            slave.read(timeout_ms=-1)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert slave.closed
+    with ESHM(pair[0].name, ESHMRole.SLAVE, stale_threshold_ms=10_000) as successor:
+        pair[0].write(b"the seat is free")
+        assert successor.read() == b"the seat is free"
+
+
+# ---- events and log lines --------------------------------------------------------
+
+
+def test_events_reach_the_callback(name):
+    seen = []
+    with ESHM(name, ESHMRole.MASTER, stale_threshold_ms=10_000) as master:
+        arrived = threading.Event()
+        left = threading.Event()
+
+        def callback(link, event):
+            assert link is master
+            seen.append(event)
+            {eshm.Event.CONNECTED: arrived, eshm.Event.LEFT: left}[event].set()
+
+        master.on_event(callback)
+        slave = ESHM(name, ESHMRole.SLAVE, stale_threshold_ms=10_000)
+        arrived.wait()
+        slave.close()
+        left.wait()
+        master.on_event(None)
+        with ESHM(name, ESHMRole.SLAVE, stale_threshold_ms=10_000):
+            time.sleep(0.1)
+    assert seen == [eshm.Event.CONNECTED, eshm.Event.LEFT]
+
+
+def test_log_lines_reach_the_logging_module(name, start_child):
+    child = start_child(
+        """
+        import logging, sys, threading
+        import eshm
+        told = threading.Event()
+        class Handler(logging.Handler):
+            def emit(self, record):
+                assert record.name == "eshm" and sys.argv[1] in record.getMessage()
+                told.set()
+        logging.getLogger().addHandler(Handler())
+        logging.getLogger().setLevel(logging.DEBUG)
+        eshm.enable_logging()
+        with eshm.ESHM(sys.argv[1], eshm.ESHMRole.MASTER):
+            slave = eshm.ESHM(sys.argv[1], eshm.ESHMRole.SLAVE)
+            told.wait()
+            slave.close()
+        print("told")
+        """,
+        name,
+    )
+    assert child.end() == (0, "told\n", "")
+
+
+def test_nothing_is_printed_unasked(name, start_child):
+    child = start_child(
+        """
+        import sys, eshm
+        with eshm.ESHM(sys.argv[1]) as link:
+            with eshm.ESHM(sys.argv[1]):
+                link.write(b"x")
+        """,
+        name,
+    )
+    assert child.end() == (0, "", "")
