@@ -6,7 +6,8 @@ set -euo pipefail
 
 packages=(build-essential cmake)
 if [ "${1:-test}" = test ]; then
-  packages+=(ninja-build clang libgtest-dev libbenchmark-dev strace libfaketime util-linux spin)
+  packages+=(ninja-build clang libgtest-dev libbenchmark-dev strace libfaketime util-linux spin
+    python3-dev python3-venv)
 fi
 
 installed() {
@@ -53,5 +54,19 @@ if [ "${1:-test}" = test ]; then
   fi
 fi
 
-# The Python end's own packages (a virtual environment from a lock file) will
-# be prepared here when there is a Python end.
+# The Python end's packages: a virtual environment from the lock file, made
+# anew when that file or the python3 on the PATH changes.
+if [ "${1:-test}" = test ]; then
+  cd "$(dirname "$0")/.."
+  venv=build-scripts/venv
+  wanted=$(python3 -c 'import sys; print(sys.version, sys.executable)'; cat py/requirements-test.lock)
+  if [ "$(cat "$venv/made-from" 2>/dev/null)" != "$wanted" ]; then
+    echo "setup: making the Python environment"
+    rm -rf "$venv"
+    mkdir -p build-scripts
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install -q --disable-pip-version-check --require-hashes \
+      --only-binary :all: -r py/requirements-test.lock
+    echo "$wanted" >"$venv/made-from"
+  fi
+fi

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds with GCC, with Clang, with the address and undefined sanitizers and
 # with the thread sanitizer, runs all tests of all of them, and ends with
-# ctest's closing line.
+# ctest's closing line. The Python tests run once, beside the GCC build, on the
+# wheel as pip installs it.
 #   scripts/test.sh                 everything
 #   scripts/test.sh NAME...         the tests whose names hold one of these
 #   ESHM_BUILDS="gcc tsan" scripts/test.sh   some of the builds alone
@@ -32,11 +33,26 @@ build() {
     { cat "$out/test-$1.log"; echo "test: the $1 build failed" >&2; exit 1; }
 }
 
+# The wheel, into the environment that setup.sh has made.
+install_wheel() {
+  echo "== building: the Python wheel"
+  rm -rf "$out/wheel"
+  { "$out/venv/bin/pip" wheel . --no-deps --no-build-isolation --disable-pip-version-check \
+      --wheel-dir "$out/wheel" --config-settings=build-dir="$PWD/$out/py-wheel" &&
+    "$out/venv/bin/pip" install "$out"/wheel/*.whl --no-deps --force-reinstall \
+      --disable-pip-version-check; } >"$out/wheel.log" 2>&1 ||
+    { cat "$out/wheel.log"; echo "test: the wheel failed" >&2; exit 1; }
+}
+
 gcc=(-DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++)
 clang=(-DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++)
 for name in $builds; do
   case $name in
-    gcc) configure gcc "${gcc[@]}" -DESHM_WERROR=ON -DESHM_BUILD_BENCH=ON -DESHM_MODEL_TESTS=ON ;;
+    gcc)
+      install_wheel
+      configure gcc "${gcc[@]}" -DESHM_WERROR=ON -DESHM_BUILD_BENCH=ON -DESHM_MODEL_TESTS=ON \
+        -DESHM_TEST_PYTHON="$PWD/$out/venv/bin/python"
+      ;;
     clang) configure clang "${clang[@]}" -DESHM_WERROR=ON ;;
     asan) configure asan "${gcc[@]}" -DESHM_SANITIZE=address,undefined -DESHM_TEST_PATIENCE=3 ;;
     # By Clang: GCC's thread sanitizer does not take fences.

@@ -24,6 +24,7 @@ EventCallback = Callable[["ESHM", Event], object]
 
 _callbacks: dict[int, tuple[weakref.ref[ESHM], EventCallback]] = {}
 _logger: Optional[logging.Logger] = None
+_thread: Optional[threading.Thread] = None
 _started_in = 0  # PID: a forked child has no copy of the thread
 _starting = threading.Lock()
 
@@ -65,11 +66,12 @@ def _report() -> None:
 
 
 def _start() -> None:
-    global _started_in
+    global _thread, _started_in
     with _starting:
         if _started_in != os.getpid():
             _started_in = os.getpid()
-            threading.Thread(target=_run, name="eshm-notices", daemon=True).start()
+            _thread = threading.Thread(target=_run, name="eshm-notices", daemon=True)
+            _thread.start()
 
 
 def set_callback(link: ESHM, callback: Optional[EventCallback]) -> None:
@@ -95,7 +97,8 @@ def set_logger(logger: Optional[logging.Logger]) -> None:
 
 
 def stop() -> None:
-    """At the interpreter's exit."""
-    if _started_in == os.getpid():
+    """At the interpreter's exit: a thread that outlives it would be torn out of its wait."""
+    if _thread is not None and _started_in == os.getpid():
         _native.listen_to_log(False)
         _native.stop_notices()
+        _thread.join(timeout=1.0)  # not for ever: a callback may hang

@@ -25,9 +25,10 @@ def show_events(name: str) -> None:
 
 def show_messages(name: str) -> None:
     print("-- messages")
-    options = {"flags": eshm.Flag.TIMESTAMPS, "m2s": eshm.Channel(max_message_size=1 << 20)}
-    with eshm.ESHM(name, eshm.ESHMRole.MASTER, **options) as master:
-        with eshm.ESHM(name, eshm.ESHMRole.SLAVE, **options) as slave:
+    large = eshm.Channel(max_message_size=1 << 20)
+    flags = eshm.Flag.TIMESTAMPS
+    with eshm.ESHM(name, eshm.ESHMRole.MASTER, m2s=large, flags=flags) as master:
+        with eshm.ESHM(name, eshm.ESHMRole.SLAVE) as slave:  # takes what is there
             for number in range(5):
                 master.write(b"value %d" % number)
             message = slave.read_msg()
