@@ -20,6 +20,7 @@ constexpr size_t kSmallMessage = 4096;
 
 Link* first_link = nullptr;
 uint64_t last_id = 0;
+int giving_back = 0;  // threads inside eshm_destroy
 
 using KeywordFunction = PyObject* (*)(Link*, PyObject* const*, Py_ssize_t, PyObject*);
 
@@ -55,14 +56,24 @@ int give_back(Link* link) {
   ESHMHandle* handle = link->handle;
   link->handle = nullptr;
   strike_off(link);
+  ++giving_back;
   PyThreadState* thread = PyEval_SaveThread();
   const int code = eshm_destroy(handle);
   PyEval_RestoreThread(thread);
+  --giving_back;
   return code;
 }
 
+void let_others_run() {
+  PyThreadState* thread = PyEval_SaveThread();
+  usleep(1000);
+  PyEval_RestoreThread(thread);
+}
+
+// Who waits in close() does it himself, so that it is done when he returns.
 bool can_give_back(const Link* link) {
-  return link->handle != nullptr && link->closing && link->calls == 0 && link->views == 0;
+  return link->closers == 0 && link->handle != nullptr && link->closing && link->calls == 0 &&
+         link->views == 0;
 }
 
 // A handler of a signal that came in a wait may close the link it waits on:
@@ -79,11 +90,10 @@ int close_link(Link* link) {
     strike_off(link);
     return ESHM_SUCCESS;
   }
-  while (link->calls > 0 && waiting_on != link) {
-    PyThreadState* thread = PyEval_SaveThread();
-    usleep(1000);  // their interrupt hook has seen `closing` within 50 ms
-    PyEval_RestoreThread(thread);
-  }
+  ++link->closers;
+  // Their interrupt hook sees `closing` within 50 ms.
+  while (link->calls > 0 && waiting_on != link) let_others_run();
+  --link->closers;
   return can_give_back(link) ? give_back(link) : static_cast<int>(ESHM_SUCCESS);
 }
 
@@ -679,6 +689,7 @@ PyObject* close_all(PyObject*, PyObject*) {
     if (link->handle != nullptr) strike_off(link);
     Py_DECREF(link);
   }
+  while (giving_back > 0) let_others_run();
   Py_RETURN_NONE;
 }
 

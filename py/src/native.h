@@ -26,6 +26,7 @@ struct Link {
   ESHMHandle* handle;    // NULL: never opened, or given back
   Py_ssize_t calls;      // that run without the interpreter's lock
   Py_ssize_t views;      // loans and borrows that somebody may still look at
+  int closers;           // threads in close() that wait for calls to end
   bool closing;          // no new call; the last one out gives the handle back
   pid_t owner;           // a forked child's copy of `calls` would never fall
   uint64_t id;           // names the link in notices; never used again
@@ -49,7 +50,8 @@ Link* as_link(PyObject* object);
 class Released {
  public:
   explicit Released(Link* link) : link_(link), thread_(begin(link)) {}
-  ~Released() {
+  // Python ends a daemon thread that wants the lock at exit by unwinding it.
+  ~Released() noexcept(false) {
     if (thread_ != nullptr) reacquire();
     --link_->calls;
     settle(link_);
