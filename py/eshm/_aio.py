@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Optional
 
 from ._errors import NoData, Timeout
@@ -20,8 +21,13 @@ class _Waiters:
 
     def __init__(self, link: ESHM, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._fd = link.fileno()
+        # Its own copy: the link's number may be another file's after a close.
+        self._fd = os.dup(link.fileno())
         self._futures: set[asyncio.Future[None]] = set()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_fd"):
+            os.close(self._fd)
 
     async def wait(self, seconds: float) -> None:
         future = self.loop.create_future()

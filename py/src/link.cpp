@@ -76,9 +76,30 @@ bool can_give_back(const Link* link) {
          link->views == 0;
 }
 
-// A handler of a signal that came in a wait may close the link it waits on:
-// then the wait itself gives it back.
-thread_local const Link* waiting_on = nullptr;
+// A wait of this thread. A signal handler that runs in it may close its link;
+// then the wait itself gives the link back. Handlers may wait, too.
+class Waiting {
+ public:
+  explicit Waiting(const Link* link) : link_(link), outer_(innermost) { innermost = this; }
+  ~Waiting() { innermost = outer_; }
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+
+  static bool on(const Link* link) {
+    for (const Waiting* wait = innermost; wait != nullptr; wait = wait->outer_) {
+      if (wait->link_ == link) return true;
+    }
+    return false;
+  }
+
+ private:
+  static thread_local const Waiting* innermost;
+
+  const Link* const link_;
+  const Waiting* const outer_;
+};
+
+thread_local const Waiting* Waiting::innermost = nullptr;
 
 // Code of eshm_destroy; SUCCESS where views or a wait of this thread keep the handle.
 int close_link(Link* link) {
@@ -92,7 +113,7 @@ int close_link(Link* link) {
   }
   ++link->closers;
   // Their interrupt hook sees `closing` within 50 ms.
-  while (link->calls > 0 && waiting_on != link) let_others_run();
+  while (link->calls > 0 && !Waiting::on(link)) let_others_run();
   --link->closers;
   return can_give_back(link) ? give_back(link) : static_cast<int>(ESHM_SUCCESS);
 }
@@ -227,26 +248,25 @@ PyObject* link_reduce(PyObject* object, PyObject*) {
 
 // ---- waits -----------------------------------------------------------------------------
 
+PyObject* raise_of_wait(const Link* link, int code) {
+  if (code == ESHM_ERROR_INTERRUPTED && link->closing && PyErr_Occurred() == nullptr) {
+    return raise_text(ESHM_ERROR_NOT_INITIALIZED, "the link was closed during the wait");
+  }
+  return raise_code(code);
+}
+
 // A call that waits: code of the call; an exception is set where it was cut short by
 // a signal handler, or by a close in another thread.
 template <class Call>
 int wait(Link* link, Call call) {
-  const Link* outer = waiting_on;
-  waiting_on = link;
-  int code;
-  {
-    Released released(link);
-    code = call(link->handle);
-    released.reacquire();
-    if (code != ESHM_SUCCESS && code != ESHM_ERROR_NO_DATA) {
-      if (code == ESHM_ERROR_INTERRUPTED && link->closing && PyErr_Occurred() == nullptr) {
-        raise_text(ESHM_ERROR_NOT_INITIALIZED, "the link was closed during the wait");
-      } else if (code != ESHM_ERROR_BUFFER_TOO_SMALL) {
-        raise_code(code);
-      }
-    }
-    waiting_on = outer;
+  const Waiting waiting(link);
+  Released released(link);
+  const int code = call(link->handle);
+  released.reacquire();
+  if (code == ESHM_SUCCESS || code == ESHM_ERROR_NO_DATA || code == ESHM_ERROR_BUFFER_TOO_SMALL) {
+    return code;
   }
+  raise_of_wait(link, code);
   return code;
 }
 
@@ -471,17 +491,12 @@ PyObject* borrow(Link* link, uint32_t timeout_ms, bool none_where_nothing) {
   PyObject* borrowed = nullptr;
   int code = make_borrow(link, 0, &borrowed);
   if (code == ESHM_ERROR_NO_DATA && timeout_ms != 0) {
-    const Link* outer = waiting_on;
-    waiting_on = link;
+    const Waiting waiting(link);
     code = make_borrow(link, timeout_ms, &borrowed);
-    waiting_on = outer;
   }
   if (code == ESHM_SUCCESS) return borrowed;
   if (code == ESHM_ERROR_NO_DATA && none_where_nothing) Py_RETURN_NONE;
-  if (code == ESHM_ERROR_INTERRUPTED && link->closing && PyErr_Occurred() == nullptr) {
-    return raise_text(ESHM_ERROR_NOT_INITIALIZED, "the link was closed during the wait");
-  }
-  return raise_code(code);
+  return raise_of_wait(link, code);
 }
 
 PyObject* link_borrow(Link* link, PyObject* const* args, Py_ssize_t given, PyObject* keywords) {

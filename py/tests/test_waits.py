@@ -177,6 +177,29 @@ def test_a_handler_may_close_the_link_that_is_waited_on(pair):
         assert successor.read() == b"the seat is free"
 
 
+def test_a_handler_of_a_wait_within_a_wait_may_close_the_outer_link(pair):
+    master, slave = pair
+    depth = []
+
+    def handler(*_):
+        depth.append(1)
+        if len(depth) == 1:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            with pytest.raises(TimeoutError):
+                master.read(timeout_ms=300)
+        else:
+            slave.close()
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(eshm.Closed):
+            slave.read(timeout_ms=-1)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert len(depth) == 2
+
+
 # ---- events and log lines --------------------------------------------------------
 
 
