@@ -10,7 +10,28 @@ Py_ssize_t index_of(PyObject* keyword, const char* const* names, Py_ssize_t coun
   return -1;
 }
 
+// Whole numbers only: before Python 3.10 PyLong_AsLongLong alone cuts fractions off.
+bool to_integer(PyObject* object, long long* value) {
+  PyObject* whole = PyNumber_Index(object);
+  if (whole == nullptr) return false;
+  *value = PyLong_AsLongLong(whole);
+  Py_DECREF(whole);
+  return *value != -1 || PyErr_Occurred() == nullptr;
+}
+
 }  // namespace
+
+int convert_uint32(PyObject* object, void* out) {
+  long long value;
+  if (!to_integer(object, &value)) return 0;
+  if (value < 0 || value > UINT32_MAX) {
+    PyErr_Format(PyExc_ValueError, "%lld is not between 0 and %lu", value,
+                 static_cast<unsigned long>(UINT32_MAX));
+    return 0;
+  }
+  *static_cast<uint32_t*>(out) = static_cast<uint32_t>(value);
+  return 1;
+}
 
 bool take_arguments(const char* function, PyObject* const* args, Py_ssize_t given,
                     PyObject* keywords, const char* const* names, Py_ssize_t count,
@@ -43,8 +64,8 @@ bool take_arguments(const char* function, PyObject* const* args, Py_ssize_t give
 bool to_timeout(PyObject* object, uint32_t when_none, uint32_t* timeout_ms) {
   *timeout_ms = when_none;
   if (object == nullptr || object == Py_None) return true;
-  const long long value = PyLong_AsLongLong(object);
-  if (value == -1 && PyErr_Occurred() != nullptr) return false;
+  long long value;
+  if (!to_integer(object, &value)) return false;
   if (value >= ESHM_WAIT_FOREVER) {
     PyErr_SetString(PyExc_ValueError, "timeout_ms is too large; -1 waits without limit");
     return false;

@@ -132,8 +132,8 @@ bool take_channel(PyObject* tuple, ESHMChannelConfig* channel) {
   unsigned long long size = 0;
   unsigned long long capacity = 0;
   PyObject* type = nullptr;
-  if (!PyArg_ParseTuple(tuple, "iKKIIO", &delivery, &size, &capacity, &channel->max_borrows,
-                        &channel->max_loans, &type)) {
+  if (!PyArg_ParseTuple(tuple, "iKKO&O&O", &delivery, &size, &capacity, convert_uint32,
+                        &channel->max_borrows, convert_uint32, &channel->max_loans, &type)) {
     return false;
   }
   channel->delivery = static_cast<ESHMDelivery>(delivery);
@@ -172,12 +172,13 @@ int link_init(PyObject* object, PyObject* args, PyObject* keywords) {
                                 "permissions",
                                 "flags",
                                 nullptr};
-  if (!PyArg_ParseTupleAndKeywords(args, keywords, "siiIIIIppiO!O!III", const_cast<char**>(names),
-                                   &config.shm_name, &role, &behavior, &config.stale_threshold_ms,
-                                   &config.reconnect_wait_ms, &config.reconnect_retry_interval_ms,
-                                   &config.max_reconnect_attempts, &cleanup, &threads, &backend,
-                                   &PyTuple_Type, &m2s, &PyTuple_Type, &s2m, &config.spin_us,
-                                   &config.permissions, &config.flags) ||
+  if (!PyArg_ParseTupleAndKeywords(
+          args, keywords, "siiO&O&O&O&ppiO!O!O&O&O&", const_cast<char**>(names), &config.shm_name,
+          &role, &behavior, convert_uint32, &config.stale_threshold_ms, convert_uint32,
+          &config.reconnect_wait_ms, convert_uint32, &config.reconnect_retry_interval_ms,
+          convert_uint32, &config.max_reconnect_attempts, &cleanup, &threads, &backend,
+          &PyTuple_Type, &m2s, &PyTuple_Type, &s2m, convert_uint32, &config.spin_us, convert_uint32,
+          &config.permissions, convert_uint32, &config.flags) ||
       !take_channel(m2s, &config.m2s) || !take_channel(s2m, &config.s2m)) {
     return -1;
   }

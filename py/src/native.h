@@ -114,6 +114,8 @@ bool take_arguments(const char* function, PyObject* const* args, Py_ssize_t give
                     Py_ssize_t required, PyObject** slots);
 // NULL or None: the default; negative: for ever.
 bool to_timeout(PyObject* object, uint32_t when_none, uint32_t* timeout_ms);
+// For "O&" of PyArg_Parse: its own "I" takes any number modulo 2^32.
+int convert_uint32(PyObject* object, void* out);
 bool to_size(PyObject* object, const char* what, size_t* size);
 
 // ---- notices: what the library tells on threads of its own (notices.cpp) ------------

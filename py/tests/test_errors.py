@@ -53,6 +53,9 @@ def test_impossible_configuration_is_refused_in_words(name):
             ESHM(name, **options)
         assert isinstance(caught.value, ValueError)
         assert len(str(caught.value)) > 10
+    for number in (-1, 2**32, 2**64):
+        with pytest.raises((ValueError, OverflowError)):
+            ESHM(name, reconnect_wait_ms=number)
     with pytest.raises(eshm.InvalidParameter):
         ESHM("a/b")
     with pytest.raises(ValueError):
