@@ -28,6 +28,7 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
 def run(main: object) -> None:
     """Ctrl-C and SIGTERM end main() wherever it waits; its links are closed."""
     assert callable(main)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in a shell's background, too
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:

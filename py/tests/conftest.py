@@ -10,6 +10,7 @@ import faulthandler
 import glob
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -26,6 +27,8 @@ def pytest_configure(config):
     global _stderr
     with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         _stderr = os.dup(2)
+    # A shell lets its background jobs ignore it, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

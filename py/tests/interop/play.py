@@ -148,6 +148,8 @@ def write_results(path: pathlib.Path, rows: list[dict[str, str]]) -> None:
 def main() -> None:
     demo, results = sys.argv[1:]
     LANGUAGES["C++"].append(demo)
+    # A shell lets its background jobs ignore it, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rows = []
     for backend in ("posix", "sysv"):
         for pairing in (("C++", "Python"), ("Python", "C++"), ("Python", "Python"), ("C++", "C++")):
