@@ -291,13 +291,14 @@ bool QueueWriter::next_unread(uint64_t& cursor, Unread& unread) const {
   if (is_corrupt_) return false;
   if (cursor == 0) cursor = view_.reader->position.load(memory_order_acquire);  // Q8 -> Q7
   if (!ring_.is_possible(cursor)) return false;
-  while (cursor >= consumed_ && cursor < committed_) {
+  while (cursor >= consumed_ && cursor < tail_.position) {
     const Ring::Place place = ring_.at(cursor);
     Ring::Record record;
     if (!ring_.parse(place, record) || record.bytes == 0) return false;
     cursor += record.bytes;
-    if (record.kind != RecordKind::kMessage) continue;
-    unread = {ring_.payload(place), record.size, ring_.timestamp_ns(place)};
+    const bool is_held = record.kind == RecordKind::kHeld;
+    if (record.kind != RecordKind::kMessage && !is_held) continue;
+    unread = {ring_.payload(place), record.size, ring_.timestamp_ns(place), is_held};
     return true;
   }
   return false;

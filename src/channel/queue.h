@@ -118,6 +118,7 @@ class QueueWriter {
     const std::byte* payload;
     uint64_t size;
     uint64_t timestamp_ns;
+    bool is_held;  // complete, but behind an open loan, which does not come along
   };
   bool next_unread(uint64_t& cursor, Unread& unread) const;
 

@@ -99,7 +99,7 @@ class Endpoint {
   int write_locked(const void* data, size_t size);
   int write_now(const void* data, size_t size);
   int write_waiting(const void* data, size_t size, uint32_t timeout_ms);
-  bool carry_over();
+  channel::WriteResult carry_over();
   int take_from(ReadEnd& in, const Request& request, bool thorough);
   int take_from_former(const Request& request);
   int take_locked(const Request& request, bool thorough);

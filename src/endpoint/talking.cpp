@@ -82,7 +82,10 @@ inline int Endpoint::write_locked(const void* data, size_t size) {
   if (size > out.largest) return ESHM_ERROR_BUFFER_TOO_SMALL;
   const int refusal = refuse_to_write();
   if (refusal != ESHM_SUCCESS) return refusal;
-  if (carried_segments_ != 0 && !carry_over()) return ESHM_ERROR_BUFFER_FULL;
+  if (carried_segments_ != 0) {
+    const channel::WriteResult carried = carry_over();
+    if (carried != channel::WriteResult::kDone) return code_of(carried);
+  }
   // Looked up ahead of the write's fence, behind which every load waits.
   layout::WakeLine& wake = *out.wake;
   const std::atomic<uint32_t>& superseded = *out.superseded;
@@ -109,7 +112,10 @@ int Endpoint::loan(size_t size, void*& data) {
   if (size > ends_.out.largest) return ESHM_ERROR_BUFFER_TOO_SMALL;
   const int refusal = refuse_to_write();
   if (refusal != ESHM_SUCCESS) return refusal;
-  if (carried_segments_ != 0 && !carry_over()) return ESHM_ERROR_BUFFER_FULL;
+  if (carried_segments_ != 0) {
+    const channel::WriteResult carried = carry_over();
+    if (carried != channel::WriteResult::kDone) return code_of(carried);
+  }
   return code_of(ends_.out.loan(size, &data));
 }
 
@@ -153,28 +159,32 @@ int Endpoint::discard(void* data) {
   return code_of(result);
 }
 
-// Writes what the master of a former segment had not consumed, in its order,
-// before anything new. False: there is no room for the rest yet.
-bool Endpoint::carry_over() {
-  for (Retired& former : retired_) {
+// Writes what the masters of former segments had not consumed, in its order,
+// before anything new. kFull: there is no room for the rest yet.
+channel::WriteResult Endpoint::carry_over() {
+  // From the last one back: where two of them are on their way, the later one
+  // holds what the earlier one's rest comes behind, and nothing else.
+  for (size_t i = retired_.size(); i-- > 0;) {
+    Retired& former = retired_[i];
     if (!former.is_carried) continue;
     for (;;) {
       const uint64_t before = former.cursor;
       channel::QueueWriter::Unread unread;
       if (!former.ends.out.queue.next_unread(former.cursor, unread)) break;
       if (unread.size > ends_.out.largest) continue;  // the new master takes smaller ones
-      if (ends_.out.write(unread.payload, unread.size, unread.timestamp_ns) !=
-          channel::WriteResult::kDone) {
+      const channel::WriteResult result =
+          ends_.out.write(unread.payload, unread.size, unread.timestamp_ns);
+      if (result != channel::WriteResult::kDone) {
         former.cursor = before;
-        return false;
+        return result;
       }
-      --written_elsewhere_;  // it counts here
+      if (!unread.is_held) --written_elsewhere_;  // it counts here
       if (channel::is_announced(*ends_.out.wake)) channel::ring_announced(*ends_.out.wake);
     }
     former.is_carried = false;
     --carried_segments_;
   }
-  return true;
+  return channel::WriteResult::kDone;
 }
 
 // Goes on with what a move has left to do, and lets go of the segments of which
@@ -186,7 +196,7 @@ void Endpoint::tend_retired() {
   if (has_left_.load(memory_order_relaxed)) {
     if (!ends_.has_any_out()) give_seat_back();
   } else if (carried_segments_ != 0) {
-    carry_over();
+    (void)code_of(carry_over());
   }
   for (size_t i = 0; i < retired_.size();) {
     const Retired& former = retired_[i];

@@ -259,7 +259,7 @@ void Endpoint::move_to(std::shared_ptr<Attachment> next) {
     if (former.is_carried || former.is_unread || former.ends.has_any_out()) {
       retired_.push_back(former);
     }
-    if (carried_segments_ != 0) carry_over();
+    if (carried_segments_ != 0) (void)code_of(carry_over());
     next = former.attachment;
   }
   // `next` is the old one now; whoever parks in it looks again.
