@@ -314,6 +314,7 @@ void QueueReader::attach(const QueueView& view) {
   held_count_ = 0;
   borrow_count_ = 0;
   freed_room_ = false;
+  is_let_go_ = false;
   told_ = view_.reader->position.load(memory_order_relaxed);
   const uint64_t published = publish_line(view_).published.load(memory_order_acquire);
   is_corrupt_ = !ring_.is_possible(told_) || !ring_.is_possible(published) ||
@@ -458,7 +459,7 @@ void QueueReader::settle_the_absent() {
 
 void QueueReader::tell_position() {
   const uint64_t done = held_count_ == 0 ? next_.position : held_[0].position;
-  freed_room_ = done != told_;
+  freed_room_ = done != told_ && !is_let_go_;
   if (!freed_room_) return;
   told_ = done;
   // Q7 -> Q8, after the copies: the writer may use what is before it.

@@ -176,6 +176,10 @@ class QueueReader {
   // A clean end: whoever reads next begins behind all that was handed out.
   void settle();
 
+  // From now on the writer's sight of this reader stays as it is: somebody else
+  // may be the reader.
+  void let_go() { is_let_go_ = true; }
+
   // Whether the last call of read, borrow, release or settle moved the position
   // that the writer sees. A full fence has passed then: look for announcements.
   bool freed_room() const { return freed_room_; }
@@ -216,6 +220,7 @@ class QueueReader {
   uint32_t held_count_ = 0;
   uint32_t borrow_count_ = 0;
   bool freed_room_ = false;
+  bool is_let_go_ = false;
   bool is_corrupt_ = false;
   std::array<Held, ESHM_MAX_BORROWS + kMaxHands> held_;
 };

@@ -102,6 +102,7 @@ class Endpoint {
   channel::WriteResult carry_over();
   int take_from(ReadEnd& in, const Request& request, bool thorough);
   int take_from_former(const Request& request);
+  int take_after_leaving(const Request& request);
   int take_locked(const Request& request, bool thorough);
   int take_now(const Request& request);
   int take(const Request& request, uint32_t timeout_ms);
@@ -155,6 +156,7 @@ class Endpoint {
   Ends ends_;  // of attachment_
   std::vector<Retired> retired_;  // oldest first
   uint32_t unread_segments_ = 0;   // of retired_; under read_lock_
+  bool drains_ = false;  // left a segment that was superseded before; under read_lock_
   uint32_t carried_segments_ = 0;  // of retired_; under write_lock_
   uint64_t written_elsewhere_ = 0;  // messages, in segments before this one; under write_lock_
   uint32_t sender_count_ = 0;       // how many senders were read from; under read_lock_

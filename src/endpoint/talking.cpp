@@ -272,19 +272,32 @@ int Endpoint::take_from_former(const Request& request) {
   return ESHM_ERROR_NO_DATA;
 }
 
+// The role is given back: a successor may be reading here, or the pages gone.
+// A slave that gave up is shown what is unread as long as nobody came after it;
+// but it cannot keep anything from whoever does. Nobody comes after it to former
+// segments, nor to one that was superseded before it left.
+int Endpoint::take_after_leaving(const Request& request) {
+  ReadEnd& in = ends_.in;
+  if (unread_segments_ != 0) {
+    const int code = take_from_former(request);
+    if (code != ESHM_ERROR_NO_DATA) return code;
+  }
+  const int verdict = read_verdict_.load(memory_order_relaxed);
+  const auto may_be_overwritten = [&] {
+    std::atomic_thread_fence(memory_order_acquire);
+    return !drains_ && (request.borrowed != nullptr || in.has_successor() ||
+                        in.superseded->load(memory_order_acquire) != 0);
+  };
+  if (verdict != ESHM_ERROR_MASTER_STALE || may_be_overwritten()) return verdict;
+  const int code = take_from(in, request, false);
+  // Again, after the copy: it may have been overwritten meanwhile.
+  return code == ESHM_ERROR_NO_DATA || may_be_overwritten() ? verdict : code;
+}
+
 // What is unread comes first, then what keeps the call from waiting for more.
 inline int Endpoint::take_locked(const Request& request, bool thorough) {
   ReadEnd& in = ends_.in;
-  // The role is given back: a successor may be reading here, or the pages gone.
-  // A slave that gave up is shown what is unread as long as nobody came after
-  // it; but it cannot keep anything from whoever does.
-  if (has_left_.load(memory_order_relaxed)) {
-    const int verdict = read_verdict_.load(memory_order_relaxed);
-    if (verdict != ESHM_ERROR_MASTER_STALE || request.borrowed != nullptr || in.has_successor() ||
-        in.superseded->load(memory_order_acquire) != 0) {
-      return verdict;
-    }
-  }
+  if (has_left_.load(memory_order_relaxed)) return take_after_leaving(request);
   if (unread_segments_ != 0) {
     const int code = take_from_former(request);
     if (code != ESHM_ERROR_NO_DATA) return code;

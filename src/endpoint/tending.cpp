@@ -200,6 +200,10 @@ void Endpoint::leave_seat() {
   const std::lock_guard<os::WordLock> writing(write_lock_);
   const std::lock_guard<os::WordLock> reading(read_lock_);
   has_left_.store(true, memory_order_relaxed);
+  if (ends_.in.is_queue) {
+    drains_ = attachment_->segment().is_superseded() && ends_.in.drain_to_mark();
+    ends_.in.queue.let_go();
+  }
   left_seat_ = true;
   beats_ = &idle_beats_;
   bell_identity_ = {};
