@@ -74,6 +74,7 @@ inline int write(ESHMHandle* handle, const void* data, size_t size, uint32_t tim
   const int code = endpoint_of(handle)->write(data, size, timeout_ms);
   if (code == ESHM_SUCCESS) return code;
   if (code == ESHM_ERROR_BUFFER_FULL) return remember_static(code, "the queue is full");
+  if (code == ESHM_ERROR_TIMEOUT) return remember(endpoint_of(handle)->explain_no_room(timeout_ms));
   return failed(handle, code, size, timeout_ms);
 }
 

@@ -272,6 +272,15 @@ void Endpoint::get_stats_ex(ESHMStatsEx& stats) {
 
 // ---- saying why --------------------------------------------------------------------
 
+Failure Endpoint::explain_no_room(uint32_t timeout_ms) const {
+  // LATEST has always room: then its master is away.
+  if (write_verdict_.load(memory_order_relaxed) != ESHM_SUCCESS) {
+    return explain(ESHM_ERROR_TIMEOUT, 0, timeout_ms);
+  }
+  return fail(ESHM_ERROR_TIMEOUT, about(settings_) + "the queue was full for " +
+                                      std::to_string(timeout_ms) + " ms: nobody reads it");
+}
+
 Failure Endpoint::explain(int code, size_t size, uint32_t timeout_ms) const {
   const std::shared_ptr<Attachment> link = current();
   const Holder peer = read_record(link->peer_record());
@@ -292,7 +301,11 @@ Failure Endpoint::explain(int code, size_t size, uint32_t timeout_ms) const {
     case ESHM_ERROR_MASTER_STALE:
       return say("the " + peer_name + " is gone or hangs, and the retry policy is spent");
     case ESHM_ERROR_BUFFER_FULL:
-      return say("as many messages are out on loan, or borrowed, as the channel was made for");
+      return say(
+          std::string("as many messages are out on loan, or borrowed, as the channel was made for") +
+          (link->geometry(link->outgoing()).delivery == ESHM_DELIVERY_QUEUE
+               ? ", or the queue is full"
+               : ""));
     case ESHM_ERROR_SUPERSEDED: {
       const Holder own = read_record(link->own_record());
       if (own.incarnation == link->incarnation() && !link->segment().is_superseded()) {

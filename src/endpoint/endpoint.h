@@ -47,6 +47,7 @@ class Endpoint {
   int borrow(ESHMView& view, uint32_t timeout_ms);
   int release(const ESHMView& view);
   Failure explain(int code, size_t size, uint32_t timeout_ms) const;
+  Failure explain_no_room(uint32_t timeout_ms) const;  // the TIMEOUT of a write
 
   ESHMRole role() const { return role_; }
   ESHMPeerState peer_state();

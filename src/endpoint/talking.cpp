@@ -39,11 +39,13 @@ inline int Endpoint::refuse_to_write() const {
   const int verdict = write_verdict_.load(memory_order_relaxed);
   if (verdict != ESHM_SUCCESS) return verdict;
   if (ends_.out.has_successor()) return ESHM_ERROR_SUPERSEDED;
+  if (ends_.out.superseded->load(memory_order_relaxed) == 0) return ESHM_SUCCESS;
+  // Whoever marked a queue may have died before it said where the queue ends:
+  // the next one looks, and must find nothing more there.
+  if (role_ == ESHM_ROLE_MASTER) return ESHM_ERROR_SUPERSEDED;
   // A slave's newest value and its queue move with it; a value that it has not
   // begun does not.
-  const bool is_over = ends_.out.superseded->load(memory_order_relaxed) != 0;
-  return is_over && role_ == ESHM_ROLE_SLAVE && !ends_.out.is_queue ? ESHM_ERROR_TIMEOUT
-                                                                     : ESHM_SUCCESS;
+  return ends_.out.is_queue ? ESHM_SUCCESS : ESHM_ERROR_TIMEOUT;
 }
 
 // Behind a publication and its full fence.
@@ -126,14 +128,16 @@ int Endpoint::publish(void* data, size_t size) {
     WriteEnd& out = ends_.out;
     if (size > out.largest) return ESHM_ERROR_BUFFER_TOO_SMALL;
     const int refusal = refuse_to_write();
-    if (refusal != ESHM_SUCCESS) return refusal;
-    layout::WakeLine& wake = *out.wake;
-    const std::atomic<uint32_t>& superseded = *out.superseded;
-    const channel::WriteResult result = out.publish(data, size, time_of_publication(out));
-    if (result == channel::WriteResult::kDone) return finish_write(wake, superseded);
-    if (result != channel::WriteResult::kNotLoaned) return code_of(result);
+    if (refusal != ESHM_SUCCESS && refusal != ESHM_ERROR_SUPERSEDED) return refusal;
+    if (refusal == ESHM_SUCCESS) {
+      layout::WakeLine& wake = *out.wake;
+      const std::atomic<uint32_t>& superseded = *out.superseded;
+      const channel::WriteResult result = out.publish(data, size, time_of_publication(out));
+      if (result == channel::WriteResult::kDone) return finish_write(wake, superseded);
+      if (result != channel::WriteResult::kNotLoaned) return code_of(result);
+    }
   }
-  // Its segment was left meanwhile: nobody would read it there.
+  // Its segment was left, or is over: nobody would read it there.
   return discard(data) == ESHM_SUCCESS ? ESHM_ERROR_SUPERSEDED : ESHM_ERROR_INVALID_PARAM;
 }
 
@@ -353,6 +357,7 @@ int Endpoint::borrow(ESHMView& view, uint32_t timeout_ms) {
 }
 
 int Endpoint::release(const ESHMView& view) {
+  if (view.internal[kToken] > UINT32_MAX) return ESHM_ERROR_INVALID_PARAM;
   channel::Borrowed borrowed;
   borrowed.data = static_cast<const std::byte*>(view.data);
   borrowed.token = view.internal[kToken];
