@@ -53,7 +53,7 @@ for name in $builds; do
       configure gcc "${gcc[@]}" -DESHM_WERROR=ON -DESHM_BUILD_BENCH=ON -DESHM_MODEL_TESTS=ON \
         -DESHM_TEST_PYTHON="$PWD/$out/venv/bin/python"
       ;;
-    clang) configure clang "${clang[@]}" -DESHM_WERROR=ON ;;
+    clang) configure clang "${clang[@]}" -DESHM_WERROR=ON -DESHM_FUZZ=ON ;;
     asan) configure asan "${gcc[@]}" -DESHM_SANITIZE=address,undefined -DESHM_TEST_PATIENCE=3 ;;
     # By Clang: GCC's thread sanitizer does not take fences.
     tsan) configure tsan "${clang[@]}" -DESHM_SANITIZE=thread -DESHM_TEST_PATIENCE=5 ;;

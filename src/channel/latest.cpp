@@ -16,7 +16,10 @@ namespace {
 constexpr int kLapsBeforePin = 4;
 // A pinned copy fails only when a whole ring was published between two
 // instructions of the reader. So often in a row is no healthy writer.
-constexpr int kPinAttempts = 10000;
+#ifndef ESHM_PIN_ATTEMPTS  // a fuzzer, with nobody at the other end, sets fewer
+#define ESHM_PIN_ATTEMPTS 10000
+#endif
+constexpr int kPinAttempts = ESHM_PIN_ATTEMPTS;
 
 // Slot::sequence: 2n, message n is complete; 2n + 1, message n will be here if
 // it comes next; 1, on loan for a message that has no number yet; 0, empty.
