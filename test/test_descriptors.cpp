@@ -1,6 +1,5 @@
 // The library's descriptors, threads and mappings: they survive an application
 // that closes what it did not open, and go when the link goes.
-#include <dirent.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <sys/stat.h>
@@ -8,70 +7,15 @@
 
 #include <cstdio>
 #include <cstring>
-#include <fstream>
-#include <map>
 #include <thread>
 
 #include "support/counts.h"
 #include "support/player.h"
+#include "support/possessions.h"
 
 namespace {
 
 using namespace test;
-
-template <class Visit>
-void for_each_entry(const char* directory, Visit visit) {
-  DIR* const open_one = opendir(directory);
-  while (const dirent* entry = readdir(open_one)) {
-    if (entry->d_name[0] != '.') visit(entry->d_name);
-  }
-  closedir(open_one);
-}
-
-size_t entries_of(const char* directory) {
-  size_t found = 0;
-  for_each_entry(directory, [&](const char*) { ++found; });
-  return found;
-}
-
-size_t mappings_of_links() {
-  std::ifstream maps("/proc/self/maps");
-  size_t found = 0;
-  for (std::string line; std::getline(maps, line);) {
-    found += line.find("eshm_") != std::string::npos || line.find("/dev/shm") != std::string::npos ||
-             line.find("/SYSV") != std::string::npos;
-  }
-  return found;
-}
-
-struct Possessions {
-  size_t descriptors = entries_of("/proc/self/fd");
-  size_t threads = entries_of("/proc/self/task");
-  size_t mappings = mappings_of_links();
-};
-
-bool operator==(const Possessions& one, const Possessions& other) {
-  return one.descriptors == other.descriptors && one.threads == other.threads &&
-         one.mappings == other.mappings;
-}
-
-// The service thread opens and closes what it needs a little after the fact.
-Possessions settled() {
-  Possessions last;
-  for (int quiet = 0; quiet < 30; ++quiet) {
-    pause_ms(1);
-    const Possessions now;
-    if (!(now == last)) quiet = 0;
-    last = now;
-  }
-  return last;
-}
-
-void expect_same(const Possessions& before, const Possessions& after) {
-  EXPECT_EQ(after.descriptors, before.descriptors);
-  EXPECT_EQ(after.threads, before.threads);
-  EXPECT_EQ(after.mappings, before.mappings);
-}
 
 // What an application's close_range(3, ...) does, but for the wire of the test.
 std::vector<int> close_all_but_sockets() {

@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <vector>
 
 namespace eshm::os {
@@ -71,6 +73,8 @@ int Fd::open(const std::function<int()>& opener, Fd& out) {
   Fd fresh;
   {
     const RegistryLock lock;
+    auto& files = registry().files;
+    files.reserve(files.size() + 1);  // without memory nothing is opened
     const int number = opener();
     if (number < 0) return errno;
     struct stat meta;
@@ -83,7 +87,7 @@ int Fd::open(const std::function<int()>& opener, Fd& out) {
     fresh.device_ = meta.st_dev;
     fresh.inode_ = meta.st_ino;
     fresh.epoch_ = fork_epoch();
-    registry().files.push_back({number, meta.st_dev, meta.st_ino});
+    files.push_back({number, meta.st_dev, meta.st_ino});
   }
   out = std::move(fresh);
   return 0;
@@ -91,6 +95,16 @@ int Fd::open(const std::function<int()>& opener, Fd& out) {
 
 bool Fd::is_still_ours() const {
   return is_open() && epoch_ == fork_epoch() && refers_to(number_, device_, inode_);
+}
+
+bool Fd::is_called(const char* kind) const {
+  char path[32];
+  std::snprintf(path, sizeof path, "/proc/self/fd/%d", number_);
+  char name[64];
+  const ssize_t length = readlink(path, name, sizeof name - 1);
+  if (length <= 0) return false;
+  name[length] = 0;
+  return std::strstr(name, kind) != nullptr;
 }
 
 void Fd::forget() {

@@ -43,6 +43,8 @@ class Fd {
   bool is_open() const { return number_ >= 0; }
   // False once the application closed it. One system call.
   bool is_still_ours() const;
+  // Whether /proc calls it by a name with `kind` in it. Needs no descriptor.
+  bool is_called(const char* kind) const;
   void reset();
   // Lets go of the number without closing it: it turned out to be a stranger's.
   void forget();

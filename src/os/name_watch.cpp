@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <new>
 
 namespace eshm::os {
 
@@ -25,7 +26,9 @@ Fd take_spare() {
 }
 
 void keep_spare(Fd fd) {
-  auto mine = std::make_unique<Fd>(std::move(fd));
+  std::unique_ptr<Fd> mine(new (std::nothrow) Fd);  // destructors come here
+  if (mine == nullptr) return;
+  *mine = std::move(fd);
   Fd* none = nullptr;
   if (spare.compare_exchange_strong(none, mine.get(), std::memory_order_acq_rel)) mine.release();
 }
@@ -52,17 +55,18 @@ int NameWatch::start() {
 
 // Reading takes events away, so it must not be a stranger's inotify that got
 // our number after a close_range. The inode of all of them is the same: ask
-// for the watch that we made.
+// for the watch that we made. (Without a descriptor left to ask through, any
+// inotify at our number is taken for ours: it must not leak just then.)
 bool NameWatch::is_our_watch() const {
   if (!fd_.is_still_ours()) return false;
   char path[48];
   std::snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd_.get());
   const int info = ::open(path, O_RDONLY | O_CLOEXEC);
-  if (info < 0) return false;
+  if (info < 0) return fd_.is_called("inotify");
   char text[1024];
   const ssize_t length = ::read(info, text, sizeof text - 1);
   ::close(info);
-  if (length <= 0) return false;
+  if (length <= 0) return fd_.is_called("inotify");
   text[length] = 0;
   char wanted[32];
   std::snprintf(wanted, sizeof wanted, "inotify wd:%x ", unsigned(watch_));

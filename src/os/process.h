@@ -34,6 +34,8 @@ bool is_exiting(pid_t pid);
 int open_pidfd(pid_t pid, Fd& out);
 // The descriptor is still one for that process. On kernels before 6.9 all
 // pidfds share one inode with other things, so Fd::is_still_ours is not enough.
+// (Where no descriptor is left to ask through, any pidfd at that number is taken
+// for it: it must not leak just then.)
 bool is_pidfd_of(const Fd& fd, pid_t pid);
 
 // 64 bits from the kernel's generator, never 0.
