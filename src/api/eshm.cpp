@@ -49,13 +49,21 @@ int check(ESHMHandle* handle) {
 
 // Out of the way of the calls that succeed, whose frames stay small.
 [[gnu::noinline]] int failed(ESHMHandle* handle, int code, size_t size, uint32_t timeout_ms) {
-  return remember(endpoint_of(handle)->explain(code, size, timeout_ms));
+  try {
+    return remember(endpoint_of(handle)->explain(code, size, timeout_ms));
+  } catch (const std::bad_alloc&) {  // no memory for the sentence
+    return remember_static(code, eshm_error_string(code));
+  }
 }
 
 [[gnu::noinline]] int message_too_large(size_t buffer_size, uint64_t message_size) {
-  return remember(fail(ESHM_ERROR_BUFFER_TOO_SMALL,
-                       "the buffer has " + std::to_string(buffer_size) + " bytes, the message " +
-                           std::to_string(message_size)));
+  constexpr int kCode = ESHM_ERROR_BUFFER_TOO_SMALL;
+  try {
+    return remember(fail(kCode, "the buffer has " + std::to_string(buffer_size) +
+                                    " bytes, the message " + std::to_string(message_size)));
+  } catch (const std::bad_alloc&) {
+    return remember_static(kCode, eshm_error_string(kCode));
+  }
 }
 
 // Fields that the caller's (perhaps older) header does not have stay untouched.

@@ -205,7 +205,6 @@ void Attachment::assume_role(const Settings& settings, uint64_t incarnation) {
   incoming_wake().announced.store(0, memory_order_relaxed);
   page().room_wake[outgoing()].line.announced.store(0, memory_order_relaxed);
 
-  ends_ = std::make_unique<Ends>();
   set_up(ends_->out, record, record.generation.load(memory_order_relaxed) + 1);
   set_up(ends_->in, record);
 

@@ -36,7 +36,7 @@ class DataMapping {
 class Attachment {
  public:
   Attachment(ESHMRole role, std::shared_ptr<SegmentFile> segment)
-      : role_(role), segment_(std::move(segment)) {}
+      : role_(role), segment_(std::move(segment)), ends_(std::make_unique<Ends>()) {}
 
   // A new segment without a name, in which this process is the master.
   static Failure create(const Settings& settings, std::unique_ptr<Attachment>& out);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <new>
 #include <string>
 
 #include "endpoint/service.h"
@@ -60,6 +61,35 @@ bool wait_for_name(os::NameWatch& watch, const Settings& settings, uint64_t unti
   return true;
 }
 
+// The name goes with a master that has the duty of cleaning up, and with a
+// slave that is the last one out. (A link that was superseded has none, unless
+// its successor died on the way to it.)
+Failure remove_name_of(const Settings& settings, ESHMRole role,
+                       const std::shared_ptr<SegmentFile>& segment, uint64_t patience_ns) {
+  if (segment->plan().identity.auto_cleanup == 0) return success();
+  if (!segment->locks().is_still_ours()) {  // so it may be somebody else's by now
+    return fail(ESHM_ERROR_SHM_DELETE,
+                about(settings) + "stays: its descriptor was closed by the application");
+  }
+  const uint64_t began = os::monotonic_ns();
+  Succession succession(segment);
+  while (!succession.try_take()) {  // a newcomer has it, for microseconds
+    if (os::monotonic_ns() - began >= patience_ns) {
+      return fail(ESHM_ERROR_SHM_DELETE,
+                  about(settings) + name_of(read_record(segment->page().succession)) +
+                      " hangs while it changes the roles of this link");
+    }
+    pause_a_little();
+  }
+  const bool is_last = role == ESHM_ROLE_MASTER || !segment->is_held(layout::kMasterByte);
+  if (!is_last || !segment->is_named(settings)) return success();
+  remove_abandoned_successor(settings);
+  const int failure = os::unlink_name(os::object_path(settings.name));
+  if (failure == 0 || failure == ENOENT) return success();
+  return fail(ESHM_ERROR_SHM_DELETE, about(settings) + "cannot be removed: " + std::strerror(failure),
+              failure);
+}
+
 }  // namespace
 
 // ---- opening and closing -----------------------------------------------------
@@ -79,22 +109,8 @@ Failure Endpoint::open(Settings settings, std::unique_ptr<Endpoint>& out) {
     const uint64_t now = os::monotonic_ns();
     if (step.verdict != RoleSeeker::Verdict::kLookAgain) unsettled_since = now;
     switch (step.verdict) {
-      case RoleSeeker::Verdict::kTaken: {
-        std::unique_ptr<Endpoint> fresh(new Endpoint(settings, std::move(step.attachment)));
-        if (settings.use_threads) {
-          const int failure = Service::add(fresh.get());
-          if (failure != 0) {
-            fresh->settings_.use_threads = false;
-            fresh->close();
-            return fail(ESHM_ERROR_SHM_CREATE,
-                        about(settings) + "no service thread: " + std::strerror(failure), failure);
-          }
-        } else if (fresh->has_events()) {
-          fresh->deliver_events();
-        }
-        out = std::move(fresh);
-        return success();
-      }
+      case RoleSeeker::Verdict::kTaken:
+        return begin(settings, std::move(step.attachment), out);
       case RoleSeeker::Verdict::kRefused:
         return std::move(step.failure);
       case RoleSeeker::Verdict::kWatching:
@@ -135,6 +151,33 @@ Failure Endpoint::open(Settings settings, std::unique_ptr<Endpoint>& out) {
   }
 }
 
+// With a role in hand. Where memory or a thread is missing, it is given back,
+// and so is the name.
+Failure Endpoint::begin(const Settings& settings, std::unique_ptr<Attachment> attachment,
+                        std::unique_ptr<Endpoint>& out) {
+  const std::shared_ptr<SegmentFile> segment = attachment->segment_ptr();
+  const ESHMRole role = attachment->role();
+  try {
+    std::unique_ptr<Endpoint> fresh(new Endpoint(settings, std::move(attachment)));
+    if (settings.use_threads) {
+      const int failure = Service::add(fresh.get());
+      if (failure != 0) {
+        fresh->settings_.use_threads = false;
+        fresh->close();
+        return fail(ESHM_ERROR_SHM_CREATE,
+                    about(settings) + "no service thread: " + std::strerror(failure), failure);
+      }
+    } else if (fresh->has_events()) {
+      fresh->deliver_events();
+    }
+    out = std::move(fresh);
+    return success();
+  } catch (const std::bad_alloc&) {
+    remove_name_of(settings, role, segment, kUnlinkPatienceNs);
+    throw;
+  }
+}
+
 Endpoint::Endpoint(Settings settings, std::unique_ptr<Attachment> attachment)
     : settings_(std::move(settings)),
       role_(attachment->role()),
@@ -164,40 +207,19 @@ Failure Endpoint::close() {
       const std::lock_guard<os::WordLock> lock(read_lock_);
       ends_.in.settle();
     }
-    failure = remove_name(kUnlinkPatienceNs);
+    try {
+      failure = remove_name(kUnlinkPatienceNs);
+    } catch (const std::bad_alloc&) {
+      failure = fail(ESHM_ERROR_SHM_DELETE, "out of memory", ENOMEM);  // short: allocates nothing
+    }
     // Before the lock falls: whoever then sees it free knows why.
     attachment_->own_record().left.store(attachment_->incarnation(), memory_order_release);
   }
   return failure;
 }
 
-// The name goes with a master that has the duty of cleaning up, and with a
-// slave that is the last one out. (A link that was superseded has none, unless
-// its successor died on the way to it.)
-Failure Endpoint::remove_name(uint64_t patience_ns) {
-  const std::shared_ptr<SegmentFile> segment = attachment_->segment_ptr();
-  if (segment->plan().identity.auto_cleanup == 0) return success();
-  if (!segment->locks().is_still_ours()) {  // so it may be somebody else's by now
-    return fail(ESHM_ERROR_SHM_DELETE,
-                about(settings_) + "stays: its descriptor was closed by the application");
-  }
-  const uint64_t began = os::monotonic_ns();
-  Succession succession(segment);
-  while (!succession.try_take()) {  // a newcomer has it, for microseconds
-    if (os::monotonic_ns() - began >= patience_ns) {
-      return fail(ESHM_ERROR_SHM_DELETE,
-                  about(settings_) + name_of(read_record(segment->page().succession)) +
-                      " hangs while it changes the roles of this link");
-    }
-    pause_a_little();
-  }
-  const bool is_last = role_ == ESHM_ROLE_MASTER || !segment->is_held(layout::kMasterByte);
-  if (!is_last || !segment->is_named(settings_)) return success();
-  remove_abandoned_successor(settings_);
-  const int failure = os::unlink_name(os::object_path(settings_.name));
-  if (failure == 0 || failure == ENOENT) return success();
-  return fail(ESHM_ERROR_SHM_DELETE, about(settings_) + "cannot be removed: " + std::strerror(failure),
-              failure);
+Failure Endpoint::remove_name(uint64_t patience_ns) const {
+  return remove_name_of(settings_, role_, attachment_->segment_ptr(), patience_ns);
 }
 
 // ---- asking ----------------------------------------------------------------------

@@ -77,6 +77,8 @@ class Endpoint {
 
  private:
   Endpoint(Settings settings, std::unique_ptr<Attachment> attachment);
+  static Failure begin(const Settings& settings, std::unique_ptr<Attachment> attachment,
+                       std::unique_ptr<Endpoint>& out);
 
   // Data path.
   // What a read does with the message: copies it, or borrows it in place.
@@ -124,6 +126,7 @@ class Endpoint {
   void tend_without_thread();
 
   // Tending.
+  void tend_role(uint64_t now_ns, bool woken);
   void look_at_own_role();
   void look_at_peer(uint64_t now_ns);
   void hang_bell();
@@ -142,7 +145,7 @@ class Endpoint {
   void say(ESHMLogLevel level, const std::string& text);
   void wake_own_waiters();
   bool has_lost_master() const;
-  Failure remove_name(uint64_t patience_ns);
+  Failure remove_name(uint64_t patience_ns) const;
   std::shared_ptr<Attachment> current() const;
 
   Settings settings_;

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <vector>
 
 namespace eshm::endpoint {
@@ -20,11 +21,16 @@ std::atomic<const Listener*> current{nullptr};
 }  // namespace
 
 void set_log_callback(ESHMLogCallback callback, void* context) {
-  static std::mutex* const mutex = new std::mutex;  // the service thread may outlive main
-  static auto* const all = new std::vector<std::unique_ptr<const Listener>>;
-  const std::lock_guard<std::mutex> lock(*mutex);
-  all->push_back(std::make_unique<const Listener>(Listener{callback, context}));
-  current.store(all->back().get(), std::memory_order_release);
+  current.store(nullptr, std::memory_order_release);  // and so it stays where there is no memory
+  if (callback == nullptr) return;
+  try {
+    static std::mutex* const mutex = new std::mutex;  // the service thread may outlive main
+    static auto* const all = new std::vector<std::unique_ptr<const Listener>>;
+    const std::lock_guard<std::mutex> lock(*mutex);
+    all->push_back(std::make_unique<const Listener>(Listener{callback, context}));
+    current.store(all->back().get(), std::memory_order_release);
+  } catch (const std::bad_alloc&) {
+  }
 }
 
 bool is_heard() {

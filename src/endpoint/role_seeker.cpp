@@ -93,8 +93,9 @@ Step RoleSeeker::give_birth() {
   const bool must_tidy = os::exists(os::successor_path(settings_.name));
   if (must_tidy) succession.try_take();  // nobody else has the file
   const std::string path = os::object_path(settings_.name);
+  const std::string abandoned = os::successor_path(settings_.name);
   const int failure = os::link_unnamed(fresh->segment().file(), path);
-  if (must_tidy && failure == 0) remove_abandoned_successor(settings_);
+  if (must_tidy && failure == 0) os::unlink_name(abandoned);  // from here on nothing allocates
   if (failure == EEXIST) return look_again();
   if (failure != 0) {
     return refused(fail(ESHM_ERROR_SHM_CREATE,

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <new>
 #include <system_error>
 
 #include "os/clock.h"
@@ -48,13 +49,19 @@ int Service::add(Endpoint* endpoint) {
     self.stopping_ = false;
   }
   if (self.thread_.joinable()) return 0;
+  const auto forget_it = [&] {  // it is the only one
+    const std::lock_guard<std::mutex> lock(self.mutex_);
+    self.tended_.clear();
+  };
   try {
     const os::ScopedSignalBlock no_signals;  // inherited by the thread
     self.thread_ = std::thread([&self] { self.run(); });
   } catch (const std::system_error& error) {
-    const std::lock_guard<std::mutex> lock(self.mutex_);
-    self.tended_.clear();
+    forget_it();
     return error.code().value();
+  } catch (const std::bad_alloc&) {
+    forget_it();
+    throw;
   }
   pthread_setname_np(self.thread_.native_handle(), "eshm");
   return 0;
@@ -89,13 +96,24 @@ void Service::run() {
     check_lock_files(now);
     const bool name_changed = woken && take_signs();
     tend_due(name_changed, next_tick_ns);
-    if (must_sort_bells_) sort_bells();
-    update_name_watch();
+    hang_bells();
     if (!deliver(lock)) return;
   }
   bells_.clear();
   name_watch_.stop();
   descriptors_.clear();
+}
+
+// Without memory there are no bells for now: the locks are probed meanwhile.
+void Service::hang_bells() {
+  try {
+    if (must_sort_bells_) sort_bells();
+    update_name_watch();
+  } catch (const std::bad_alloc&) {
+    descriptors_.clear();
+    bells_.clear();
+    must_sort_bells_ = true;
+  }
 }
 
 // Sleeps until the tick, a bell or a new name. True: something rang.

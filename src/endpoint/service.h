@@ -49,6 +49,7 @@ class Service {
   bool take_signs();
   void tend_due(bool name_changed, uint64_t& next_tick_ns);
   void check_lock_files(uint64_t now);
+  void hang_bells();
   void sort_bells();
   void update_name_watch();
   void list_descriptors();

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <new>
 
 #include "channel/wakeup.h"
 #include "endpoint/endpoint.h"
@@ -197,6 +198,11 @@ void Endpoint::tend_retired() {
   std::vector<Retired> dropped;  // unmapped behind the locks
   const std::lock_guard<os::WordLock> writing(write_lock_);
   const std::lock_guard<os::WordLock> reading(read_lock_);
+  try {
+    dropped.reserve(retired_.size());
+  } catch (const std::bad_alloc&) {
+    return;  // the tender comes again
+  }
   if (has_left_.load(memory_order_relaxed)) {
     if (!ends_.has_any_out()) give_seat_back();
   } else if (carried_segments_ != 0) {

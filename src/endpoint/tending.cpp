@@ -1,6 +1,7 @@
 // The tender's half of Endpoint: what happens to a link while nobody calls.
 // The rules stand in liveness.cpp; here they meet the segment.
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "endpoint/endpoint.h"
@@ -65,6 +66,16 @@ void Endpoint::tend_without_thread() {
 }
 
 void Endpoint::tend(uint64_t now_ns, bool woken) {
+  try {
+    tend_role(now_ns, woken);
+  } catch (const std::bad_alloc&) {
+    // What needs memory changes nothing before it has it: the next look repeats it.
+    must_look_again_ = true;
+    next_due_ns_ = now_ns + look_interval_ns_;
+  }
+}
+
+void Endpoint::tend_role(uint64_t now_ns, bool woken) {
   look_at_own_role();
   if (fence_code_ != ESHM_SUCCESS || left_seat_) {
     next_due_ns_ = now_ns + look_interval_ns_;  // a first listener may still come
@@ -248,6 +259,11 @@ void Endpoint::try_to_move(uint64_t now_ns) {
 }
 
 void Endpoint::move_to(std::shared_ptr<Attachment> next) {
+  {
+    const std::lock_guard<os::WordLock> writing(write_lock_);
+    const std::lock_guard<os::WordLock> reading(read_lock_);
+    retired_.reserve(retired_.size() + 1);  // before anything is exchanged
+  }
   seeker_.reset();
   beats_ = &next->own_beats();
   {
@@ -337,9 +353,12 @@ void Endpoint::tell(ESHMEvent event) {
   Notice notice;
   notice.event = event;
   notice.level = level_of(event);
-  if (is_heard()) notice.line = about(settings_) + text_of(event);
   const std::lock_guard<std::mutex> lock(events_mutex_);
-  if (!had_callback_) remember_untold(event);
+  try {
+    if (!had_callback_) remember_untold(event);
+    if (is_heard()) notice.line = about(settings_) + text_of(event);
+  } catch (const std::bad_alloc&) {  // the event goes without its line
+  }
   if (callback_ != nullptr || !notice.line.empty()) queue(std::move(notice));
 }
 
@@ -349,9 +368,13 @@ void Endpoint::say(ESHMLogLevel level, const std::string& text) {
   queue({std::nullopt, level, text});
 }
 
+// Without memory it is not told; the peer's state can still be asked.
 void Endpoint::queue(Notice notice) {
-  notices_.push_back(std::move(notice));
-  has_events_.store(true, memory_order_release);
+  try {
+    notices_.push_back(std::move(notice));
+    has_events_.store(true, memory_order_release);
+  } catch (const std::bad_alloc&) {
+  }
 }
 
 // A slave has met its master, and may have lost it, before anybody could listen.
