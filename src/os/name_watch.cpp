@@ -26,11 +26,12 @@ Fd take_spare() {
 }
 
 void keep_spare(Fd fd) {
-  std::unique_ptr<Fd> mine(new (std::nothrow) Fd);  // destructors come here
-  if (mine == nullptr) return;
-  *mine = std::move(fd);
-  Fd* none = nullptr;
-  if (spare.compare_exchange_strong(none, mine.get(), std::memory_order_acq_rel)) mine.release();
+  try {
+    auto mine = std::make_unique<Fd>(std::move(fd));
+    Fd* none = nullptr;
+    if (spare.compare_exchange_strong(none, mine.get(), std::memory_order_acq_rel)) mine.release();
+  } catch (const std::bad_alloc&) {  // destructors come here
+  }
 }
 
 void discard_events(const Fd& fd) {
