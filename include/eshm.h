@@ -120,11 +120,33 @@ int eshm_release(ESHMHandle* handle, ESHMView* view);
 
 /* ---- event loops -------------------------------------------------------- */
 
-/* Waits until one of the handles has something to read; answers its index, or
- * a negative code. */
+/* Waits until a read of one of the handles would answer something other than
+ * NO_DATA (a message, or why none will come: SUPERSEDED, MASTER_STALE, ...),
+ * at most timeout_ms: 0 never, UINT32_MAX for ever. Nothing is read.
+ * Takes 1 .. ESHM_MAX_WAIT handles; entries that are NULL are passed over, but
+ * keep their index; a handle may stand there twice.
+ * Returns the index of such a handle; each call begins to look at another
+ * place, so that a busy handle does not hide the others. Or NO_DATA (time-out
+ * 0), TIMEOUT, INTERRUPTED (each handle's hook is asked), INVALID_PARAM (no
+ * handle, or too many), NOT_INITIALIZED.
+ * Threads: any number may wait for the same handle; all are woken, and one
+ * reads. Up to 128 handles are waited for by the caller alone; for more the
+ * library starts a thread for each 127 (they sleep, and end with the handles).
+ * Before Linux 5.16, more than one handle is looked at each millisecond. */
 int eshm_wait_any(ESHMHandle* const* handles, size_t count, uint32_t timeout_ms);
-/* A descriptor that polls readable while there is something to read; the
- * handle's own, never close it. A negative code where there is none. */
+
+/* A descriptor for poll, select, epoll and event loops. It polls readable
+ * while a read would answer something other than NO_DATA, as in eshm_wait_any;
+ * now and then, after a change of the peer's state, also when there is nothing.
+ * After it polled readable, read or borrow until NO_DATA, or once each time:
+ * the read that leaves nothing unread takes the signal away. Watch it level- or
+ * edge-triggered (then read until NO_DATA). It is the handle's own, the same at
+ * each call, and goes with eshm_destroy: only poll it, never read, write or
+ * close it. (Closed by mistake it is lost; another call makes a new one.)
+ * From the first call on a library thread listens for up to 127 such handles,
+ * and each read that empties the handle costs two or three system calls more.
+ * Returns the descriptor; INVALID_PARAM (use_threads is false: it needs a
+ * thread); UNSUPPORTED (no descriptor, or no thread, to be had); NOT_INITIALIZED. */
 int eshm_get_fd(ESHMHandle* handle);
 
 /* ---- watching ----------------------------------------------------------- */

@@ -27,6 +27,8 @@ extern "C" {
 #define ESHM_SPIN_ADAPTIVE UINT32_MAX
 /* Longest segment name in bytes, a leading '/' not counted. */
 #define ESHM_MAX_NAME_BYTES 200
+/* Most handles that one eshm_wait_any waits for. */
+#define ESHM_MAX_WAIT 1000
 /* Most borrows, and most loans, that one channel can be made for. */
 #define ESHM_MAX_BORROWS 120
 #define ESHM_MAX_LOANS 120

@@ -4,10 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-rounds=41 kills=200 slices=3 load=5
+rounds=41 kills=200 slices=3 load=5 waits=15 idle=3
 case "${1:-}" in
   "") ;;
-  --long) rounds=201 kills=1000 slices=11 load=60 ;;
+  --long) rounds=201 kills=1000 slices=11 load=60 waits=101 idle=10 ;;
   *) echo "usage: scripts/bench.sh [--long]" >&2; exit 2 ;;
 esac
 
@@ -29,4 +29,5 @@ for backend in posix sysv; do
   "$out/bench/bench_oneway" --rounds "$rounds" --backend "$backend"
 done
 "$out/bench/bench_queue_channel" --rounds "$rounds" --messages 100000
+"$out/bench/bench_waiting" --rounds "$waits" --idle-seconds "$idle"
 "$out/bench/bench_liveness" --kills "$kills" --slices "$slices" --load "$load"

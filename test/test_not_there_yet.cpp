@@ -14,14 +14,6 @@ void expect_unsupported(int code, const char* call) {
   EXPECT_NE(last_error(), "") << call;
 }
 
-TEST_P(NotThereYet, EventLoops) {
-  const Link link = open_link(config(ESHM_ROLE_MASTER));
-  ASSERT_TRUE(link) << last_error();
-  ESHMHandle* const handles[] = {link.get()};
-  expect_unsupported(eshm_wait_any(handles, 1, 0), "eshm_wait_any");
-  expect_unsupported(eshm_get_fd(link.get()), "eshm_get_fd");
-}
-
 TEST_P(NotThereYet, Observers) {
   const Link master = open_link(config(ESHM_ROLE_MASTER));
   ASSERT_TRUE(master) << last_error();

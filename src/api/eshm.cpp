@@ -9,6 +9,7 @@
 #include "api/last_error.h"
 #include "api/settings_of.h"
 #include "endpoint/endpoint.h"
+#include "endpoint/wait_any.h"
 
 static_assert(sizeof(ESHMConfig) == 256, "part of the ABI");
 static_assert(offsetof(ESHMConfig, struct_size) == 36, "the original nine fields come first");
@@ -35,8 +36,6 @@ Endpoint* endpoint_of(ESHMHandle* handle) { return reinterpret_cast<Endpoint*>(h
 ESHMHandle* handle_of(Endpoint* endpoint) { return reinterpret_cast<ESHMHandle*>(endpoint); }
 
 int invalid(const char* text) { return remember_static(ESHM_ERROR_INVALID_PARAM, text); }
-
-int unsupported(const char* text) { return remember_static(ESHM_ERROR_UNSUPPORTED, text); }
 
 // Every call's first question.
 int check(ESHMHandle* handle) {
@@ -306,21 +305,37 @@ ESHM_EXPORT int eshm_set_event_callback(ESHMHandle* handle, ESHMEventCallback ca
   return ESHM_SUCCESS;
 }
 
-// ---- declared for good, not there yet ------------------------------------------
+// ---- event loops ------------------------------------------------------------------
 
-ESHM_EXPORT int eshm_wait_any(ESHMHandle* const* handles, size_t count, uint32_t) {
+ESHM_EXPORT int eshm_wait_any(ESHMHandle* const* handles, size_t count, uint32_t timeout_ms) {
   if (handles == nullptr || count == 0) return invalid("there is no handle");
+  if (count > ESHM_MAX_WAIT) return invalid("more handles than ESHM_MAX_WAIT");
+  Endpoint* endpoints[ESHM_MAX_WAIT];
+  uint16_t index_of[ESHM_MAX_WAIT];
+  size_t used = 0;
   for (size_t i = 0; i < count; ++i) {
+    if (handles[i] == nullptr) continue;
     const int unusable = check(handles[i]);
     if (unusable != ESHM_SUCCESS) return unusable;
+    endpoints[used] = endpoint_of(handles[i]);
+    index_of[used++] = uint16_t(i);
   }
-  return unsupported("this release cannot wait for many yet");
+  if (used == 0) return invalid("all handles are NULL");
+  const int found = eshm::endpoint::wait_any(endpoints, used, timeout_ms);
+  if (found >= 0) return index_of[found];
+  if (found == ESHM_ERROR_NO_DATA) return remember_static(found, kNothingUnread);
+  return remember(fail(found, found == ESHM_ERROR_INTERRUPTED
+                                  ? "the wait was interrupted"
+                                  : "nothing came on any of " + std::to_string(used) +
+                                        " handles within " + std::to_string(timeout_ms) + " ms"));
 }
 
 ESHM_EXPORT int eshm_get_fd(ESHMHandle* handle) {
   const int unusable = check(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
-  return unsupported("this release has no descriptor for event loops yet");
+  int descriptor = -1;
+  const Failure failure = endpoint_of(handle)->get_event_fd(descriptor);
+  return failure ? remember(failure) : descriptor;
 }
 
 // ---- the library itself -----------------------------------------------------------

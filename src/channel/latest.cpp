@@ -321,6 +321,13 @@ inline bool LatestReader::is_superseded() const {
   return superseded_->load(memory_order_acquire) != 0;
 }
 
+bool LatestReader::has_unread(bool thorough) const {
+  Candidate candidate;
+  bool corrupt = false;
+  const bool is_there = find(candidate, thorough, corrupt);
+  return corrupt || (is_there && !is_superseded());
+}
+
 ReadResult LatestReader::read(void* buffer, size_t buffer_bytes, Message& message, bool thorough) {
   for (int attempt = 0; attempt < kPinAttempts; ++attempt) {
     Candidate candidate;

@@ -111,6 +111,9 @@ class LatestReader {
 
   uint64_t last_read() const { return last_read_; }
 
+  // read() would not answer kNothing now, nor kSuperseded.
+  bool has_unread(bool thorough) const;
+
  private:
   struct Candidate {
     uint64_t number;

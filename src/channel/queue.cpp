@@ -414,7 +414,8 @@ bool QueueReader::release(const void* payload, uint64_t borrow) {
 
 bool QueueReader::has_next() {
   Ring::Record record;
-  return find(record) != Result::kNothing;
+  const Result result = find(record);
+  return result == Result::kCorrupt || (result == Result::kMessage && !is_dropped());
 }
 
 void QueueReader::settle() {

@@ -171,7 +171,7 @@ class QueueReader {
   bool release(const void* payload, uint64_t borrow = kAnyBorrow);
   uint32_t borrows_out() const { return borrow_count_; }
 
-  // Whether read() would tell anything but kNothing.
+  // Whether read() would tell of a message, or that the ring is corrupt.
   bool has_next();
   // A clean end: whoever reads next begins behind all that was handed out.
   void settle();

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "endpoint/service.h"
+#include "endpoint/waiters.h"
 
 namespace eshm::endpoint {
 
@@ -197,6 +198,7 @@ Endpoint::~Endpoint() = default;
 
 Failure Endpoint::close() {
   if (settings_.use_threads) Service::remove(this);
+  Waiters::remove(*this);
   set_event_callback(nullptr, nullptr, nullptr);
   if (has_events()) deliver_events();  // lines for the log
   const bool is_ours = attachment_->own_record().incarnation.load(memory_order_relaxed) ==

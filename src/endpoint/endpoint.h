@@ -19,6 +19,7 @@
 #include "endpoint/liveness.h"
 #include "endpoint/log.h"
 #include "endpoint/role_seeker.h"
+#include "os/event_fd.h"
 #include "os/name_watch.h"
 #include "os/word_lock.h"
 
@@ -47,6 +48,8 @@ class Endpoint {
   int borrow(ESHMView& view, uint32_t timeout_ms);
   int release(const ESHMView& view);
   Failure explain(int code, size_t size, uint32_t timeout_ms) const;
+  // A descriptor that polls readable while is_ready().
+  Failure get_event_fd(int& descriptor);
   Failure explain_no_room(uint32_t timeout_ms) const;  // the TIMEOUT of a write
 
   ESHMRole role() const { return role_; }
@@ -55,6 +58,36 @@ class Endpoint {
   void get_stats(ESHMStats& stats);
   void get_stats_ex(ESHMStatsEx& stats);
   void set_event_callback(ESHMHandle* handle, ESHMEventCallback callback, void* context);
+
+  // ---- for whoever waits for many ----
+
+  const Settings& settings() const { return settings_; }
+  // A read would answer something other than NO_DATA. `thorough` as in
+  // LatestReader::read; what only such a look finds, the next read finds too.
+  bool is_ready(bool thorough);
+  // The word that is rung for a reader, and what keeps it mapped.
+  struct Bell {
+    std::shared_ptr<Attachment> link;
+    const std::atomic<uint32_t>* word = nullptr;
+    uint32_t key = 0;
+  };
+  Bell bell() const;
+  // Announces, then looks once more. True: it is ready. `word` is for the kernel
+  // alone: it may be unmapped when the link moves, after a ring.
+  bool announce(const std::atomic<uint32_t>*& word, uint32_t& key);
+  // Where it stood in the last wait for many: a guess, to be checked.
+  std::atomic<uint32_t>& place_in_wait() { return place_in_wait_; }
+  const std::atomic<uint32_t>& place_in_wait() const { return place_in_wait_; }
+  uint64_t spin_budget_ns() const;
+  void learn_wait(uint64_t waited_ns);
+  void tend_without_thread();
+
+  // ---- for the waiter threads, under their mutex ----
+
+  std::atomic<bool>& is_waited_for() { return is_waited_for_; }
+  bool has_event_fd() const { return event_fd_.is_open(); }
+  int open_event_fd(int& descriptor);
+  void set_event_fd() { event_fd_.set(); }
 
   // ---- for the tender ----
 
@@ -106,7 +139,12 @@ class Endpoint {
   int take_from(ReadEnd& in, const Request& request, bool thorough);
   int take_from_former(const Request& request);
   int take_after_leaving(const Request& request);
+  int take_message(const Request& request, bool thorough);
   int take_locked(const Request& request, bool thorough);
+  int answer_without_message() const;
+  bool is_ready_locked(bool thorough);
+  uint32_t announce_locked();
+  void settle_event_fd();
   int take_now(const Request& request);
   int take(const Request& request, uint32_t timeout_ms);
   int take_waiting(const Request& request, uint32_t timeout_ms);
@@ -120,10 +158,7 @@ class Endpoint {
                         os::Deadline until, os::FutexWait& end, const Look& look);
   void note_message(const ReadEnd& in, const channel::Message& message, uint64_t missed,
                     ESHMMessageInfo& info);
-  uint64_t spin_budget_ns() const;
-  void learn_wait(uint64_t waited_ns);
   void tend_retired();
-  void tend_without_thread();
 
   // Tending.
   void tend_role(uint64_t now_ns, bool woken);
@@ -168,6 +203,11 @@ class Endpoint {
   uint64_t sender_segment_ = 0;
   uint64_t messages_read_ = 0;
   uint64_t messages_missed_ = 0;
+  bool must_read_thoroughly_ = false;  // a message was seen that a mere look does not find
+  // Changes under read_lock_ and the waiters' mutex, used under either.
+  os::EventFd event_fd_;
+  std::atomic<uint32_t> place_in_wait_{0};
+  std::atomic<bool> is_waited_for_{false};  // by a waiter thread, which the tender tells of moves
 
   // What a call answers instead of going on; 0: it goes on. Tender stores.
   std::atomic<int> read_verdict_{0};

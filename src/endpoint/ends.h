@@ -69,6 +69,10 @@ struct ReadEnd {
                            uint64_t& missed, bool thorough);
   channel::ReadResult borrow(channel::Borrowed& borrowed, uint64_t& missed, bool thorough);
   bool release(const channel::Borrowed& borrowed);
+  // Whether read() would tell of a message, or of what is wrong.
+  bool has_unread(bool thorough) {
+    return is_queue ? queue.has_next() : latest.has_unread(thorough);
+  }
   // A clean end: nothing that was handed out is shown again.
   void settle();
 

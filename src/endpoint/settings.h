@@ -3,11 +3,13 @@
 
 #include <sys/types.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
 #include "eshm_data.h"
 #include "layout/segment.h"
+#include "os/clock.h"
 
 namespace eshm::endpoint {
 
@@ -20,6 +22,7 @@ struct Interrupt {
 };
 
 constexpr uint32_t kInterruptIntervalMs = 50;
+constexpr uint32_t kLongestParkMs = 500;
 
 struct Settings {
   std::string name;
@@ -39,5 +42,13 @@ struct Settings {
   uint32_t flags = 0;
   Interrupt interrupt;
 };
+
+// A park is cut into pieces: the writer may be stopped between its publication
+// and its wake, and without threads somebody has to beat.
+inline uint64_t longest_park_ns(const Settings& settings) {
+  if (!settings.use_threads) return ESHM_HEARTBEAT_INTERVAL_MS * os::kNsPerMs;
+  return std::min<uint64_t>(settings.stale_threshold_ms * os::kNsPerMs / 2,
+                            kLongestParkMs * os::kNsPerMs);
+}
 
 }  // namespace eshm::endpoint

@@ -2,10 +2,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <new>
 
 #include "channel/wakeup.h"
 #include "endpoint/endpoint.h"
+#include "endpoint/waiters.h"
 #include "os/cpu.h"
 
 namespace eshm::endpoint {
@@ -16,9 +18,6 @@ using std::memory_order_relaxed;
 namespace {
 
 constexpr uint64_t kNsPerUs = 1'000;
-// A park is cut into pieces: the writer may be stopped between its publication
-// and its wake, and without threads somebody has to beat.
-constexpr uint64_t kLongestParkNs = 500 * os::kNsPerMs;
 // The adaptive spin: waits that are usually shorter than this are spun through.
 constexpr uint64_t kSpinWorthwhileNs = 50 * kNsPerUs;
 constexpr uint64_t kSpinFirstNs = 5 * kNsPerUs;
@@ -304,27 +303,43 @@ int Endpoint::take_after_leaving(const Request& request) {
   return code == ESHM_ERROR_NO_DATA || may_be_overwritten() ? verdict : code;
 }
 
+// What a read answers that finds nothing unread.
+inline int Endpoint::answer_without_message() const {
+  const ReadEnd& in = ends_.in;
+  const int verdict = read_verdict_.load(memory_order_relaxed);
+  if (verdict != ESHM_SUCCESS) return verdict;
+  const bool is_over =
+      in.has_successor() ||
+      (role_ == ESHM_ROLE_MASTER && in.superseded->load(memory_order_relaxed) != 0);
+  return is_over ? ESHM_ERROR_SUPERSEDED : ESHM_ERROR_NO_DATA;
+}
+
 // What is unread comes first, then what keeps the call from waiting for more.
-inline int Endpoint::take_locked(const Request& request, bool thorough) {
+inline int Endpoint::take_message(const Request& request, bool thorough) {
   ReadEnd& in = ends_.in;
   if (has_left_.load(memory_order_relaxed)) return take_after_leaving(request);
   if (unread_segments_ != 0) {
     const int code = take_from_former(request);
     if (code != ESHM_ERROR_NO_DATA) return code;
   }
+  thorough = thorough || must_read_thoroughly_;
   int code = take_from(in, request, thorough);
+  must_read_thoroughly_ = must_read_thoroughly_ && code != ESHM_SUCCESS;
   if (code == ESHM_ERROR_CORRUPT) found_corrupt_.store(true, memory_order_relaxed);
   if (code != ESHM_ERROR_NO_DATA) return code;
-  const bool is_over = in.superseded->load(memory_order_relaxed) != 0;
   // A slave reads its queue dry, as far as it was written before the mark.
+  const bool is_over = in.superseded->load(memory_order_relaxed) != 0;
   if (is_over && role_ == ESHM_ROLE_SLAVE && in.drain_to_mark()) {
     code = take_from(in, request, thorough);
     if (code != ESHM_ERROR_NO_DATA) return code;
   }
-  const int verdict = read_verdict_.load(memory_order_relaxed);
-  if (verdict != ESHM_SUCCESS) return verdict;
-  const bool has_successor = in.has_successor() || (is_over && role_ == ESHM_ROLE_MASTER);
-  return has_successor ? ESHM_ERROR_SUPERSEDED : ESHM_ERROR_NO_DATA;
+  return answer_without_message();
+}
+
+inline int Endpoint::take_locked(const Request& request, bool thorough) {
+  const int code = take_message(request, thorough);
+  if (__builtin_expect(event_fd_.is_open(), false)) settle_event_fd();
+  return code;
 }
 
 inline int Endpoint::take_now(const Request& request) {
@@ -383,6 +398,80 @@ int Endpoint::release(const ESHMView& view) {
   return was_borrowed ? ESHM_SUCCESS : ESHM_ERROR_INVALID_PARAM;
 }
 
+// ---- looking without reading -----------------------------------------------------
+
+bool Endpoint::is_ready_locked(bool thorough) {
+  ReadEnd& in = ends_.in;
+  if (has_left_.load(memory_order_relaxed) || unread_segments_ != 0) return true;
+  if (!in.has_unread(thorough || must_read_thoroughly_)) {
+    const bool is_over = in.superseded->load(memory_order_relaxed) != 0;
+    if (is_over && role_ == ESHM_ROLE_SLAVE && in.drain_to_mark() && in.has_unread(thorough)) {
+      return true;
+    }
+    return answer_without_message() != ESHM_ERROR_NO_DATA;
+  }
+  must_read_thoroughly_ = must_read_thoroughly_ || thorough;
+  return true;
+}
+
+bool Endpoint::is_ready(bool thorough) {
+  const std::lock_guard<os::WordLock> lock(read_lock_);
+  return is_ready_locked(thorough);
+}
+
+Endpoint::Bell Endpoint::bell() const {
+  const std::lock_guard<os::WordLock> lock(read_lock_);
+  const std::atomic<uint32_t>& word = ends_.in.wake->bell;
+  return {attachment_, &word, word.load(memory_order_acquire)};
+}
+
+// Answers the key from before the announcement.
+inline uint32_t Endpoint::announce_locked() {
+  return channel::announce(*ends_.in.wake, ends_.in.mark());
+}
+
+bool Endpoint::announce(const std::atomic<uint32_t>*& word, uint32_t& key) {
+  const std::lock_guard<os::WordLock> lock(read_lock_);
+  word = &ends_.in.wake->bell;
+  key = announce_locked();
+  return is_ready_locked(true);
+}
+
+// ---- the descriptor ---------------------------------------------------------------
+
+// The waiter thread sets it at every ring, and rings come only for who has
+// announced itself. So whoever finds nothing more to read announces, and looks
+// once more: either that look finds the next message, or its writer rings.
+[[gnu::noinline]] void Endpoint::settle_event_fd() {
+  if (!event_fd_.may_be_set() || is_ready_locked(false)) return;
+  event_fd_.drain();
+  announce_locked();
+  if (is_ready_locked(true)) event_fd_.set();
+}
+
+int Endpoint::open_event_fd(int& descriptor) {
+  const std::lock_guard<os::WordLock> lock(read_lock_);
+  if (!event_fd_.is_open() || !event_fd_.is_still_ours()) {
+    const int failure = event_fd_.open();
+    if (failure != 0) return failure;
+    announce_locked();
+    if (is_ready_locked(true)) event_fd_.set();
+  }
+  descriptor = event_fd_.get();
+  return 0;
+}
+
+Failure Endpoint::get_event_fd(int& descriptor) {
+  if (!settings_.use_threads) {
+    return fail(ESHM_ERROR_INVALID_PARAM,
+                about(settings_) + "a descriptor needs a thread, and use_threads is false");
+  }
+  const int failure = Waiters::open_event_fd(*this, descriptor);
+  if (failure == 0) return success();
+  return fail(ESHM_ERROR_UNSUPPORTED,
+              about(settings_) + "no descriptor to wait on: " + std::strerror(failure), failure);
+}
+
 // ---- waiting -------------------------------------------------------------------
 
 // Spins as long as that pays, then sleeps, in pieces: each ends for the
@@ -392,10 +481,7 @@ int Endpoint::release(const ESHMView& view) {
 template <class Look, class LookThenPark>
 int Endpoint::wait_until(int nothing, os::Deadline deadline, uint64_t spin_end, const Look& look,
                          const LookThenPark& look_then_park) {
-  const uint64_t piece_ns =
-      settings_.use_threads
-          ? std::min(settings_.stale_threshold_ms * os::kNsPerMs / 2, kLongestParkNs)
-          : ESHM_HEARTBEAT_INTERVAL_MS * os::kNsPerMs;
+  const uint64_t piece_ns = longest_park_ns(settings_);
   uint64_t next_interrupt = 0;  // the hook is asked before the first sleep, too
   for (;;) {
     if (!settings_.use_threads) tend_without_thread();
@@ -457,7 +543,7 @@ int Endpoint::take_waiting(const Request& request, uint32_t timeout_ms) {
         return announce_and_park(kNothing, read_lock_, ends_.in.wake, until, end,
                                  [&] { return take_locked(request, true); });
       });
-  if (code == ESHM_SUCCESS) learn_wait(os::monotonic_ns() - began);
+  if (code == ESHM_SUCCESS || code == ESHM_ERROR_TIMEOUT) learn_wait(os::monotonic_ns() - began);
   return code;
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "endpoint/endpoint.h"
+#include "endpoint/waiters.h"
 
 namespace eshm::endpoint {
 
@@ -286,6 +287,7 @@ void Endpoint::move_to(std::shared_ptr<Attachment> next) {
   next->own_record().left.store(next->incarnation(), memory_order_release);
   next->segment().locks().close();
   wake_all_waiters(next->segment());
+  if (is_waited_for_.load(memory_order_acquire)) Waiters::moved(*this);
   watch_.forget_segment();
 }
 

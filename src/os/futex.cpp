@@ -8,8 +8,16 @@
 #include <cerrno>
 #include <climits>
 
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449
+#endif
+
 namespace eshm::os {
 namespace {
+
+// Not in the headers of every distribution that this compiles on.
+constexpr uint32_t kFutex32Bits = 2;
+static_assert(sizeof(FutexWaiter) == 24, "the kernel's struct futex_waitv");
 
 long futex(const std::atomic<uint32_t>& word, int operation, bool shared, uint32_t value,
            const timespec* deadline, uint32_t bits) {
@@ -50,6 +58,39 @@ void futex_wake_all(const std::atomic<uint32_t>& word, bool shared) {
 
 void futex_wake_one(const std::atomic<uint32_t>& word, bool shared) {
   futex(word, FUTEX_WAKE, shared, 1, nullptr, 0);
+}
+
+FutexWaiter::FutexWaiter(const std::atomic<uint32_t>& word, uint32_t value, bool shared)
+    : expected(value),
+      address(reinterpret_cast<uintptr_t>(&word)),
+      flags(kFutex32Bits | (shared ? 0 : FUTEX_PRIVATE_FLAG)) {}
+
+FutexWait futex_wait_any(const FutexWaiter* words, size_t count, Deadline deadline, size_t& woken) {
+  const struct {  // 64 bits each, whatever timespec is
+    int64_t seconds, nanoseconds;
+  } at = {int64_t(deadline.ns() / 1'000'000'000u), int64_t(deadline.ns() % 1'000'000'000u)};
+  const long result = syscall(SYS_futex_waitv, words, unsigned(count), 0u,
+                              deadline.is_never() ? nullptr : &at, CLOCK_MONOTONIC);
+  if (result >= 0) {
+    woken = size_t(result);
+    return FutexWait::kWoken;
+  }
+  switch (errno) {
+    case ETIMEDOUT:
+      return FutexWait::kTimedOut;
+    case EINTR:
+      return FutexWait::kSignal;
+    case ENOSYS:
+    case EPERM:  // a sandbox
+      return FutexWait::kUnsupported;
+    default:
+      return FutexWait::kChanged;
+  }
+}
+
+bool has_futex_wait_any() {
+  size_t woken;
+  return futex_wait_any(nullptr, 0, Deadline::never(), woken) != FutexWait::kUnsupported;
 }
 
 }  // namespace eshm::os

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 #include "os/clock.h"
@@ -13,6 +14,7 @@ enum class FutexWait {
   kChanged,   // the word was not `expected` any more
   kTimedOut,  // the deadline passed
   kSignal,    // a signal handler ran
+  kUnsupported,  // this kernel cannot do it, or forbids it
 };
 
 // Waits while the word is `expected`, until a wake, a signal or the deadline.
@@ -24,5 +26,23 @@ FutexWait futex_wait(const std::atomic<uint32_t>& word, uint32_t expected, Deadl
 // Wakes everybody who waits on the word. One system call.
 void futex_wake_all(const std::atomic<uint32_t>& word, bool shared = true);
 void futex_wake_one(const std::atomic<uint32_t>& word, bool shared = true);
+
+// One of many words to wait for: the kernel's struct futex_waitv.
+struct FutexWaiter {
+  FutexWaiter() = default;
+  FutexWaiter(const std::atomic<uint32_t>& word, uint32_t expected, bool shared);
+
+  uint64_t expected = 0;
+  uint64_t address = 0;
+  uint32_t flags = 0;
+  uint32_t reserved = 0;
+};
+constexpr size_t kMostFutexes = 128;
+
+// Waits while every word is as expected; needs Linux 5.16. After kWoken `woken`
+// is the index of a word that was rung (not the only one, perhaps).
+FutexWait futex_wait_any(const FutexWaiter* words, size_t count, Deadline deadline, size_t& woken);
+// Asks the kernel, each time: one short system call.
+bool has_futex_wait_any();
 
 }  // namespace eshm::os
