@@ -56,6 +56,10 @@ class Channel {
     auto* at = data() + layout::kFirstSlotOffset + slot * geometry_.slot_stride;
     return reinterpret_cast<layout::Slot*>(at)->sequence.load();
   }
+  void set_sequence(uint32_t slot, uint64_t sequence) {
+    auto* at = data() + layout::kFirstSlotOffset + slot * geometry_.slot_stride;
+    reinterpret_cast<layout::Slot*>(at)->sequence.store(sequence);
+  }
   uint32_t slot_at(const void* payload) {
     const auto offset = static_cast<const std::byte*>(payload) - data();
     return static_cast<uint32_t>((static_cast<uint64_t>(offset) - layout::kFirstSlotOffset) /
@@ -397,6 +401,27 @@ class LatestChannel : public testing::Test {
   void SetUp() override { alarm(watchdog_seconds()); }
   void TearDown() override { alarm(0); }
 };
+
+// A number that cannot be counted on from is damage, not the newest message.
+TEST_F(LatestChannel, AdopterOfImpossibleNumbersIsReadAllTheSame) {
+  for (const uint64_t sequence : {UINT64_MAX - 1, uint64_t(1) << 63, uint64_t(1) << 57}) {
+    Channel channel(shape_of(1, 1, 8, 0));
+    channel::LatestWriter writer;
+    writer.adopt(channel.view(), 1);
+    writer.write("before", 6, 0);
+    channel.set_sequence(0, sequence);
+    writer.adopt(channel.view(), 2);
+    channel::LatestReader reader;
+    reader.attach(channel.view());
+    for (const char text : {'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'}) {
+      writer.write(&text, 1, 0);
+      char read = 0;
+      channel::Message message;
+      ASSERT_EQ(reader.read(&read, 1, message, true), channel::ReadResult::kMessage);
+      ASSERT_EQ(read, text);
+    }
+  }
+}
 
 TEST_F(LatestChannel, WriterGoesOnWhateverThePinsClaim) {
   Channel channel(shape_of(3, 2, 32, 0));

@@ -28,6 +28,9 @@ uint64_t complete(uint64_t number) { return number << 1; }
 uint64_t prepared(uint64_t number) { return number << 1 | 1; }
 bool is_complete(uint64_t sequence) { return sequence != 0 && (sequence & 1) == 0; }
 
+// No writer comes so far. Above it the hint has no room, and sums could wrap.
+constexpr uint64_t kLastNumber = uint64_t(1) << 55;
+
 uint64_t hint_of(uint64_t number, uint32_t slot) { return number << 8 | slot; }
 uint64_t number_in(uint64_t hint) { return hint >> 8; }
 uint32_t slot_in(uint64_t hint) { return uint32_t(hint & 0xff); }
@@ -111,8 +114,8 @@ void LatestWriter::adopt(const ChannelView& view, uint32_t generation) {
   for (uint32_t index = 0; index < ring_.count; ++index) {
     std::atomic<uint64_t>& word = ring_.slot(index).sequence;
     const uint64_t sequence = word.load(memory_order_relaxed);
-    if (!is_complete(sequence)) {
-      // Unfinished. Never an even guess: a reader would take it for a message.
+    if (!is_complete(sequence) || sequence >> 1 > kLastNumber) {
+      // Unfinished, or damage. Never an even guess: a reader would take it for a message.
       if (sequence != 0) word.store(0, memory_order_relaxed);
     } else if (sequence >> 1 > newest_number_) {
       newest_number_ = sequence >> 1;

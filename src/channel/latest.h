@@ -61,6 +61,7 @@ class LatestWriter {
 
   // How many messages this writer has published.
   uint64_t written() const { return newest_number_ - adopted_number_; }
+  uint64_t newest_number() const { return newest_number_; }
 
   // The newest message, in place; null where there is none. Only this process
   // writes there.
