@@ -50,7 +50,7 @@ class Player {
   uint64_t largest() const { return channel_.geometry.max_message_bytes; }
 
   void step(fuzz::Input& script) {
-    switch (script.up_to(14)) {
+    switch (script.up_to(15)) {
       case 0:
         return renew_writer();
       case 1:
@@ -81,9 +81,21 @@ class Player {
         return reader_.settle();
       case 13:
         return void(reader_.has_next());
+      case 14:
+        return forge(script);
       default:
         return vandal_.act(script);
     }
+  }
+
+  // A header that is well-formed in itself, anywhere.
+  void forge(fuzz::Input& script) {
+    const uint64_t places = layout::ring_bytes(channel_.geometry) / layout::kRecordUnit;
+    auto* const headers = reinterpret_cast<layout::RecordHeader*>(channel_.area.data() +
+                                                                  layout::kFirstSlotOffset);
+    layout::RecordHeader& header = headers[script.up_to(places - 1)];
+    header.commit = script.up_to(largest() + 1) | script.up_to(5) << 31 | script.up_to(3) << 34;
+    header.tag = script.up_to(4096);
   }
 
   void renew_writer() {
