@@ -56,6 +56,7 @@ def shared_memory_pairs() -> Callable[[int], float]:
 
     def run(count: int) -> float:
         buffer = memory.buf
+        assert buffer is not None
         began = time.perf_counter_ns()
         for _ in range(count):
             with lock:
