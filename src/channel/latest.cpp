@@ -20,6 +20,8 @@ constexpr int kLapsBeforePin = 4;
 #define ESHM_PIN_ATTEMPTS 10000
 #endif
 constexpr int kPinAttempts = ESHM_PIN_ATTEMPTS;
+// An observer has no pin: it tries again at its next look.
+constexpr int kLooksUnpinned = 16;
 
 // Slot::sequence: 2n, message n is complete; 2n + 1, message n will be here if
 // it comes next; 1, on loan for a message that has no number yet; 0, empty.
@@ -215,13 +217,11 @@ const std::byte* LatestWriter::newest(size_t& size) const {
   return size > ring_.largest ? nullptr : ring_.payload(newest_slot_);
 }
 
-// ---- reader -----------------------------------------------------------------
+// ---- finding and copying ----------------------------------------------------
 
-void LatestReader::attach(const ChannelView& view) {
-  *this = {};
+void LatestView::begin(const ChannelView& view) {
   ring_ = SlotRing(view);
   superseded_ = view.superseded;
-  for (auto& pin : view.pins->slot) pin.store(0, memory_order_release);
   // One less than the newest: it is unread, what came before it is not missed.
   const uint64_t newest = number_in(ring_.hint->load(memory_order_acquire));
   last_read_ = newest == 0 ? 0 : newest - 1;
@@ -229,7 +229,7 @@ void LatestReader::attach(const ChannelView& view) {
   after_home_ = ring_.next(next_home_);
 }
 
-void LatestReader::remember(uint64_t number) {
+void LatestView::remember(uint64_t number) {
   next_home_ = number == last_read_ + 1 ? after_home_ : ring_.home_of(number + 1);
   after_home_ = ring_.next(next_home_);
   last_read_ = number;
@@ -238,7 +238,7 @@ void LatestReader::remember(uint64_t number) {
 // The next message is looked for where it must appear, in the very line that
 // carries it. Two lines tell that it is there and the newest: its home, and the
 // home of the one behind it, which was marked before and so is at hand.
-inline bool LatestReader::find(Candidate& candidate, bool thorough, bool& corrupt) const {
+inline bool LatestView::find(Candidate& candidate, bool thorough, bool& corrupt) const {
   const uint64_t next = last_read_ + 1;
   const Slot& home = ring_.slot(next_home_);
   const Slot& after = ring_.slot(after_home_);
@@ -262,7 +262,7 @@ inline bool LatestReader::find(Candidate& candidate, bool thorough, bool& corrup
   return true;
 }
 
-bool LatestReader::find_by_hint(Candidate& candidate, bool thorough, bool& corrupt) const {
+bool LatestView::find_by_hint(Candidate& candidate, bool thorough, bool& corrupt) const {
   const uint64_t hint = ring_.hint->load(memory_order_acquire);  // R2 -> W5
   candidate = {number_in(hint), slot_in(hint)};
   // A message found at its home is one ahead of the hint at the most.
@@ -280,7 +280,7 @@ bool LatestReader::find_by_hint(Candidate& candidate, bool thorough, bool& corru
 }
 
 // False where the slot holds another message by now.
-inline bool LatestReader::take_header(const Candidate& candidate, Message& message) const {
+inline bool LatestView::take_header(const Candidate& candidate, Message& message) const {
   const Slot& source = ring_.slot(candidate.slot);
   if (source.sequence.load(memory_order_acquire) != complete(candidate.number)) return false;  // R1
   message.number = candidate.number;
@@ -294,20 +294,37 @@ inline bool LatestReader::take_header(const Candidate& candidate, Message& messa
 }
 
 // All that was loaded from the slot before this belongs to that message.
-inline bool LatestReader::is_still(const Candidate& candidate) const {
+inline bool LatestView::is_still(const Candidate& candidate) const {
   std::atomic_thread_fence(memory_order_acquire);  // F2 -> F1
   return ring_.slot(candidate.slot).sequence.load(memory_order_relaxed) ==
          complete(candidate.number);  // R4
 }
 
-inline LatestReader::Copy LatestReader::copy_out(const Candidate& candidate, void* buffer,
-                                                 size_t buffer_bytes, Message& message) const {
+inline LatestView::Copy LatestView::copy_out(const Candidate& candidate, void* buffer,
+                                             size_t buffer_bytes, Message& message) const {
   if (!take_header(candidate, message)) return Copy::kLapped;
   const bool fits = message.size <= buffer_bytes && message.size <= ring_.largest;
   if (fits) copy_from_shared(buffer, ring_.payload(candidate.slot), message.size);  // R3
   if (!is_still(candidate)) return Copy::kLapped;
   if (fits) return Copy::kDone;
   return message.size > ring_.largest ? Copy::kCorrupt : Copy::kTooSmall;
+}
+
+// What an attempt that was not lapped comes to.
+inline ReadResult LatestView::settle(const Candidate& candidate, Copy copy) {
+  if (is_superseded()) return ReadResult::kSuperseded;
+  if (copy == Copy::kCorrupt) return ReadResult::kCorrupt;
+  if (copy == Copy::kTooSmall) return ReadResult::kTooSmall;
+  remember(candidate.number);
+  return ReadResult::kMessage;
+}
+
+// ---- reader -----------------------------------------------------------------
+
+void LatestReader::attach(const ChannelView& view) {
+  *this = {};
+  for (auto& pin : view.pins->slot) pin.store(0, memory_order_release);
+  begin(view);
 }
 
 // The writer does not take a pinned slot, if what follows finds it unmarked.
@@ -320,7 +337,7 @@ void LatestReader::set_pin(uint32_t index, uint32_t slot) const {
 
 // R5 -> MK1, after the copy: a message of a writer that was replaced before it
 // published is dropped. The other order would accept one.
-inline bool LatestReader::is_superseded() const {
+inline bool LatestView::is_superseded() const {
   return superseded_->load(memory_order_acquire) != 0;
 }
 
@@ -342,12 +359,7 @@ ReadResult LatestReader::read(void* buffer, size_t buffer_bytes, Message& messag
     if (pins) set_pin(0, candidate.slot);
     const Copy copy = copy_out(candidate, buffer, buffer_bytes, message);
     if (pins) ring_.pins[0].store(0, memory_order_release);
-    if (copy == Copy::kLapped) continue;
-    if (is_superseded()) return ReadResult::kSuperseded;
-    if (copy == Copy::kCorrupt) return ReadResult::kCorrupt;
-    if (copy == Copy::kTooSmall) return ReadResult::kTooSmall;
-    remember(candidate.number);
-    return ReadResult::kMessage;
+    if (copy != Copy::kLapped) return settle(candidate, copy);
   }
   return ReadResult::kCorrupt;
 }
@@ -387,6 +399,27 @@ bool LatestReader::release(uint64_t token, uint64_t serial) {
   // Release: what was read under the pin was read before it is seen gone (W2, F1).
   ring_.pins[token].store(0, memory_order_release);
   return true;
+}
+
+// ---- observer ---------------------------------------------------------------
+
+void LatestObserver::attach(const ChannelView& view) {
+  *this = {};
+  begin(view);
+}
+
+ReadResult LatestObserver::read(void* buffer, size_t buffer_bytes, Message& message,
+                                bool thorough) {
+  for (int attempt = 0; attempt < kLooksUnpinned; ++attempt) {
+    Candidate candidate;
+    bool corrupt = false;
+    if (!find(candidate, thorough, corrupt)) {
+      return corrupt ? ReadResult::kCorrupt : ReadResult::kNothing;
+    }
+    const Copy copy = copy_out(candidate, buffer, buffer_bytes, message);
+    if (copy != Copy::kLapped) return settle(candidate, copy);
+  }
+  return ReadResult::kNothing;
 }
 
 }  // namespace eshm::channel

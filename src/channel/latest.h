@@ -92,7 +92,39 @@ class LatestWriter {
   uint64_t loaned_bytes_[layout::kMaxSlots] = {};
 };
 
-class LatestReader {
+// Finding and copying the newest message, which changes nothing shared.
+class LatestView {
+ public:
+  uint64_t last_read() const { return last_read_; }
+
+ protected:
+  struct Candidate {
+    uint64_t number;
+    uint32_t slot;
+  };
+  enum class Copy { kDone, kLapped, kTooSmall, kCorrupt };
+
+  void begin(const ChannelView& view);
+  bool find(Candidate& candidate, bool thorough, bool& corrupt) const;
+  bool find_by_hint(Candidate& candidate, bool thorough, bool& corrupt) const;
+  bool take_header(const Candidate& candidate, Message& message) const;
+  bool is_still(const Candidate& candidate) const;
+  Copy copy_out(const Candidate& candidate, void* buffer, size_t buffer_bytes,
+                Message& message) const;
+  ReadResult settle(const Candidate& candidate, Copy copy);
+  bool is_superseded() const;
+  void remember(uint64_t number);
+
+  SlotRing ring_;
+
+ private:
+  const std::atomic<uint32_t>* superseded_ = nullptr;
+  uint64_t last_read_ = 0;
+  uint32_t next_home_ = 0;   // of message last_read_ + 1
+  uint32_t after_home_ = 0;  // of the one behind it
+};
+
+class LatestReader : public LatestView {
  public:
   // Begins with the newest message as unread. Clears the pins of the reader before.
   void attach(const ChannelView& view);
@@ -110,36 +142,25 @@ class LatestReader {
   bool release(uint64_t token, uint64_t serial);
   uint32_t borrows_out() const { return borrows_out_; }
 
-  uint64_t last_read() const { return last_read_; }
-
   // read() would not answer kNothing now, nor kSuperseded.
   bool has_unread(bool thorough) const;
 
  private:
-  struct Candidate {
-    uint64_t number;
-    uint32_t slot;
-  };
-  enum class Copy { kDone, kLapped, kTooSmall, kCorrupt };
-
-  bool find(Candidate& candidate, bool thorough, bool& corrupt) const;
-  bool find_by_hint(Candidate& candidate, bool thorough, bool& corrupt) const;
-  bool take_header(const Candidate& candidate, Message& message) const;
-  bool is_still(const Candidate& candidate) const;
   void set_pin(uint32_t index, uint32_t slot) const;
-  Copy copy_out(const Candidate& candidate, void* buffer, size_t buffer_bytes,
-                Message& message) const;
-  bool is_superseded() const;
-  void remember(uint64_t number);
 
-  SlotRing ring_;
-  const std::atomic<uint32_t>* superseded_ = nullptr;
-  uint64_t last_read_ = 0;
-  uint32_t next_home_ = 0;   // of message last_read_ + 1
-  uint32_t after_home_ = 0;  // of the one behind it
   uint32_t borrows_out_ = 0;
   uint64_t last_serial_ = 0;
   uint64_t serial_[layout::kMaxPins] = {};  // of the borrow under each pin; 0: none. Pin 0 is for copying.
+};
+
+// Looks on, beside the reader, from a mapping that it cannot write: no pins.
+class LatestObserver : public LatestView {
+ public:
+  // Begins with the newest message as unread.
+  void attach(const ChannelView& view);
+
+  // As LatestReader::read. Lapped again and again it gives up for now, with kNothing.
+  ReadResult read(void* buffer, size_t buffer_bytes, Message& message, bool thorough);
 };
 
 }  // namespace eshm::channel

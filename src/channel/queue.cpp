@@ -1,5 +1,7 @@
 #include "channel/queue.h"
 
+#include <algorithm>
+
 #include "channel/copy.h"
 
 namespace eshm::channel {
@@ -21,6 +23,8 @@ constexpr uint64_t kKindMask = (uint64_t(1) << kKindBits) - 1;
 constexpr uint64_t kPaddingUnit = 16;
 // No process writes so much; above it sums could wrap.
 constexpr uint64_t kLastPosition = uint64_t(1) << 62;
+// A claim reaches this part of the ring further than what is stored now.
+constexpr uint64_t kClaimSteps = 16;
 
 uint64_t commit_word(RecordKind kind, uint64_t size, uint32_t generation) {
   return size | uint64_t(kind) << kSizeBits | uint64_t(generation) << (kSizeBits + kKindBits);
@@ -107,10 +111,33 @@ void QueueWriter::adopt(const QueueView& view, uint32_t generation) {
   is_corrupt_ = !ring_.is_possible(published) || !ring_.is_possible(consumed) ||
                 !ring_.is_near(published, consumed);
   if (is_corrupt_) return;
+  consumed_ = consumed;
   tail_ = ring_.at(published);
   committed_ = published;
   is_corrupt_ = !recover(consumed);
   adopted_number_ = newest_number_;
+  if (!is_corrupt_) adopt_claim();
+}
+
+// A writer stores nothing a ring's length beyond what it has seen consumed.
+void QueueWriter::adopt_claim() {
+  const uint64_t most = consumed_ + ring_.capacity();
+  claimed_ = publish_line(view_).claimed.load(memory_order_relaxed);
+  if (claimed_ >= tail_.position && claimed_ <= most) return;
+  claimed_ = 0;
+  claim(most);
+}
+
+// Before anything is stored up to `end`. In steps, which cost an observer their
+// length of the past, and the writer one store each.
+inline void QueueWriter::claim(uint64_t end) {
+  if (end <= claimed_) return;
+  const uint64_t most = consumed_ + ring_.capacity();
+  claimed_ = std::min(end + ring_.capacity() / kClaimSteps, most);
+  // Q0 -> Q9. Release: who sees it sees the reader's position that allowed it.
+  publish_line(view_).claimed.store(claimed_, memory_order_release);
+  // F5, pairs with F6: whoever copied a byte that is stored after this sees it.
+  std::atomic_thread_fence(memory_order_release);
 }
 
 // Walks from the hint over what the dead writer left behind it.
@@ -133,7 +160,6 @@ bool QueueWriter::recover(uint64_t consumed) {
     committed_ = next.position;
   }
   if (consumed > committed_) return false;
-  consumed_ = consumed;
   tell_position();
   return true;
 }
@@ -152,6 +178,7 @@ QueueWriter::Result QueueWriter::reserve(uint64_t bytes, Ring::Place& place) {
   }
   place = ring_.after(tail_, padding);
   const Ring::Place next = ring_.after(place, bytes);
+  claim(next.position + ring_.header_room());
   // Q1, before whatever makes the header before it passable: the reader cannot
   // clear what an earlier lap left here.
   ring_.header(next).commit.store(0, memory_order_relaxed);

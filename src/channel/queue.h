@@ -52,6 +52,9 @@ class Ring {
   }
   uint64_t largest_record_bytes() const { return record_bytes(max_message_bytes_); }
   uint64_t max_message_bytes() const { return max_message_bytes_; }
+  uint64_t capacity() const { return capacity_; }
+  // Of the header that ends what has been written.
+  uint64_t header_room() const { return unit_; }
   // How far a record may end from what the reader has consumed: room for one
   // header always stays free.
   uint64_t usable_bytes() const { return capacity_ - unit_; }
@@ -130,6 +133,8 @@ class QueueWriter {
 
   Result corrupt();
   bool recover(uint64_t consumed);
+  void adopt_claim();
+  void claim(uint64_t end);
   Result reserve(uint64_t bytes, Ring::Place& place);
   void finish(const Ring::Place& place, uint64_t size);
   void commit(const Ring::Place& place, uint64_t size, uint32_t generation);
@@ -144,6 +149,7 @@ class QueueWriter {
   Ring::Place tail_ = {};       // of the next record; its header is 0
   uint64_t committed_ = 0;      // tail_, or the first open loan
   uint64_t consumed_ = 0;       // the reader's position, as last seen
+  uint64_t claimed_ = 0;        // as told to observers
   uint64_t newest_number_ = 0;  // of the last visible message
   uint64_t adopted_number_ = 0;  // of the last one that another writer left
   uint32_t generation_ = 0;

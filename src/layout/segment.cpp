@@ -40,6 +40,7 @@ constexpr uint32_t kPlaces[] = {
     offsetof(ControlPage, reader),
     offsetof(ControlPage, pins),
     offsetof(DataArea, publish),
+    sizeof(PublishLine),
     kFirstSlotOffset,
     sizeof(Slot),
     sizeof(RecordHeader),

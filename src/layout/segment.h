@@ -163,6 +163,9 @@ struct PublishLine {
   // behind the last committed record. A hint that follows the publication.
   std::atomic<uint64_t> published;
   std::atomic<uint64_t> messages;  // QUEUE: how many are before that position
+  // QUEUE: nothing at or behind this position has been stored. What an observer
+  // copied from a ring's length before it or later is whole.
+  std::atomic<uint64_t> claimed;
 };
 
 struct DataArea {
@@ -254,7 +257,8 @@ static_assert(sizeof(DataArea) == kFirstSlotOffset, "layout");
 static_assert(sizeof(Slot) == 16 && offsetof(Slot, size) == 8 && offsetof(Slot, generation) == 12,
               "layout");
 static_assert(offsetof(StampedSlot, timestamp_ns) == 16, "layout");
-static_assert(offsetof(PublishLine, published) == 0 && offsetof(PublishLine, messages) == 8,
+static_assert(offsetof(PublishLine, published) == 0 && offsetof(PublishLine, messages) == 8 &&
+                  offsetof(PublishLine, claimed) == 16,
               "layout");
 static_assert(sizeof(RecordHeader) == 16 && offsetof(RecordHeader, tag) == 8, "layout");
 static_assert(offsetof(StampedRecord, timestamp_ns) == 16, "layout");
