@@ -37,7 +37,8 @@ ESHMConfig eshm_default_config(const char* name);
 /* Opens a link. A master never waits for a slave, but watches a silent holder
  * of its name for up to the stale threshold before it takes the role over. A
  * slave waits for its master by the retry policy (interval, attempts, total
- * time) and attaches the moment that one appears.
+ * time) and attaches the moment that one appears. An observer never waits: it
+ * looks at whatever segment has the name, now or later, from a read-only mapping.
  * Returns NULL on failure; the code and the reason are in eshm_last_error():
  * INVALID_PARAM, ROLE_MISMATCH (names the holder's PID), TIMEOUT (no master),
  * SHM_CREATE, SHM_ATTACH, PERMISSION, CORRUPT, TYPE_MISMATCH, INTERRUPTED. */
@@ -51,6 +52,21 @@ ESHMHandle* eshm_init(const ESHMConfig* config);
 int eshm_destroy(ESHMHandle* handle);
 
 /* ---- talking ------------------------------------------------------------ */
+
+/* An observer (ESHM_ROLE_OBSERVER) reads with eshm_read, _read_ex and _read_msg
+ * the messages of both directions, in turn; which one it was stands in
+ * ESHMMessageInfo. Of a LATEST direction it gets the newest that it has not yet
+ * read; of a QUEUE every message that it can keep up with, beginning with what
+ * the queue's reader has not consumed (with the first of all in a segment that
+ * is made while it looks on). It jumps to what is not consumed when it was
+ * lapped. `missed` counts what it did not get of its segment. It follows a link
+ * through restarts to new segments; reads give TIMEOUT or NO_DATA meanwhile, and
+ * CORRUPT in a segment that no healthy process wrote, until another has the name.
+ * What a dead link left at the name is shown too. It looks by a timer, each
+ * millisecond at the latest, in its own calls; it starts no thread.
+ * Writing, loans, borrows and heartbeats give ROLE_MISMATCH. The two never
+ * notice an observer, whatever becomes of it; only the memory of a segment that
+ * is over stays with one that is not called any more. */
 
 /* Publishes one message of `size` bytes: 0 .. the channel's max_message_size;
  * data may be NULL for 0 bytes. Never waits.
@@ -155,10 +171,11 @@ int eshm_get_fd(ESHMHandle* handle);
  * while: at least twice in each stale threshold of the peer. */
 int eshm_update_heartbeat(ESHMHandle* handle);
 
-/* *is_alive: the peer is there and beats. */
+/* *is_alive: the peer (for an observer: the master) is there and beats. */
 int eshm_check_remote_alive(ESHMHandle* handle, bool* is_alive);
 
-/* The whole truth about the peer. */
+/* The whole truth about the peer; for an observer about the master, judged at
+ * the calls that it makes. Of the slave eshm_get_stats tells. */
 int eshm_get_remote_state(ESHMHandle* handle, enum ESHMPeerState* state);
 
 int eshm_get_stats(ESHMHandle* handle, ESHMStats* stats);
@@ -168,7 +185,8 @@ int eshm_get_stats_ex(ESHMHandle* handle, ESHMStatsEx* stats);
 int eshm_get_role(ESHMHandle* handle, enum ESHMRole* role);
 
 /* One callback a handle; NULL takes it away, and returns only when no call of
- * the former one is running (unless called from inside it). */
+ * the former one is running (unless called from inside it). UNSUPPORTED for an
+ * observer, like eshm_wait_any and eshm_get_fd: it has no thread that would call. */
 int eshm_set_event_callback(ESHMHandle* handle, ESHMEventCallback callback, void* context);
 
 /* ---- errors and the library itself --------------------------------------- */

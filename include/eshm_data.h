@@ -40,7 +40,10 @@ enum ESHMRole {
   ESHM_ROLE_MASTER = 0,
   ESHM_ROLE_SLAVE = 1,
   ESHM_ROLE_AUTO = 2,    /* master if there is none, else slave; decided once, in eshm_init */
-  ESHM_ROLE_OBSERVER = 3 /* looks, read-only, and is not felt */
+  /* Looks on, read-only: reads both directions, is not felt by the two, and needs
+   * neither of them to be there. Of an ESHMConfig it uses shm_name, permissions,
+   * stale_threshold_ms, reconnect_retry_interval_ms and interrupt. */
+  ESHM_ROLE_OBSERVER = 3
 };
 
 /* What a slave does that has lost its master. */
@@ -86,6 +89,9 @@ enum ESHMDelivery {
   ESHM_DELIVERY_LATEST = 0, /* the newest value replaces it */
   ESHM_DELIVERY_QUEUE = 1   /* it is kept, in order, until it is read */
 };
+
+/* Which way a message goes. */
+enum ESHMDirection { ESHM_M2S = 0 /* master to slave */, ESHM_S2M = 1 };
 
 enum ESHMPeerState {
   ESHM_PEER_NEVER_SEEN = 0,
@@ -188,10 +194,13 @@ typedef struct ESHMMessageInfo {
   uint32_t struct_size;
   uint32_t generation; /* rises when the sender was restarted or replaced; begins at 1 */
   uint64_t sequence;   /* number of the message in its segment, from 1, without gaps */
-  uint64_t missed;     /* messages overwritten between the last read one and this one */
+  uint64_t missed;     /* messages overwritten between the last read one (of that direction) and
+                        * this one */
   uint64_t size;       /* bytes; also set on BUFFER_TOO_SMALL: the size that is needed */
   uint64_t timestamp_ns; /* writer's CLOCK_MONOTONIC at publication; 0 without ESHM_FLAG_TIMESTAMPS */
-  uint64_t reserved[3];
+  uint32_t direction;    /* enum ESHMDirection: a master reads S2M, a slave M2S, an observer both */
+  uint32_t reserved_word;
+  uint64_t reserved[2];
 } ESHMMessageInfo;
 
 /* A message read in place. Between eshm_borrow and eshm_release only. */

@@ -9,6 +9,7 @@
 #include "api/last_error.h"
 #include "api/settings_of.h"
 #include "endpoint/endpoint.h"
+#include "endpoint/observer.h"
 #include "endpoint/wait_any.h"
 
 static_assert(sizeof(ESHMConfig) == 256, "part of the ABI");
@@ -27,29 +28,50 @@ using eshm::api::remember_static;
 using eshm::endpoint::Endpoint;
 using eshm::endpoint::fail;
 using eshm::endpoint::Failure;
+using eshm::endpoint::Handle;
+using eshm::endpoint::Observer;
 
 constexpr uint32_t kDefaultReadMs = 1000;
 constexpr const char* kNothingUnread = "there is nothing unread";
 constexpr const char* kNotOnLoan = "that buffer is not out on loan from this handle";
 
-Endpoint* endpoint_of(ESHMHandle* handle) { return reinterpret_cast<Endpoint*>(handle); }
-ESHMHandle* handle_of(Endpoint* endpoint) { return reinterpret_cast<ESHMHandle*>(endpoint); }
+Handle* base_of(ESHMHandle* handle) { return reinterpret_cast<Handle*>(handle); }
+Endpoint* endpoint_of(ESHMHandle* handle) { return static_cast<Endpoint*>(base_of(handle)); }
+Observer* observer_of(ESHMHandle* handle) { return static_cast<Observer*>(base_of(handle)); }
+bool is_observer(ESHMHandle* handle) { return base_of(handle)->is_observer(); }
+ESHMHandle* handle_of(Handle* base) { return reinterpret_cast<ESHMHandle*>(base); }
 
 int invalid(const char* text) { return remember_static(ESHM_ERROR_INVALID_PARAM, text); }
 
 // Every call's first question.
 int check(ESHMHandle* handle) {
   if (handle == nullptr) return invalid("the handle is NULL");
-  if (endpoint_of(handle)->is_of_this_process()) return ESHM_SUCCESS;
+  if (base_of(handle)->is_of_this_process()) return ESHM_SUCCESS;
   return remember_static(ESHM_ERROR_NOT_INITIALIZED,
                          "the handle was inherited by fork: it belongs to the parent process; "
                          "open one of your own");
 }
 
+// The same of a call that takes a master or a slave.
+int check_end(ESHMHandle* handle) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS || !is_observer(handle)) return unusable;
+  return remember_static(ESHM_ERROR_ROLE_MISMATCH,
+                         "the handle is an observer's: it reads, and neither writes, borrows nor beats");
+}
+
+// The same of a call that an observer has no thread, and no place to wait, for.
+int check_waiter(ESHMHandle* handle) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS || !is_observer(handle)) return unusable;
+  return unsupported("the handle is an observer's: nobody tells it anything, it looks when it is asked to read");
+}
+
 // Out of the way of the calls that succeed, whose frames stay small.
 [[gnu::noinline]] int failed(ESHMHandle* handle, int code, size_t size, uint32_t timeout_ms) {
   try {
-    return remember(endpoint_of(handle)->explain(code, size, timeout_ms));
+    return remember(is_observer(handle) ? observer_of(handle)->explain(code, timeout_ms)
+                                        : endpoint_of(handle)->explain(code, size, timeout_ms));
   } catch (const std::bad_alloc&) {  // no memory for the sentence
     return remember_static(code, eshm_error_string(code));
   }
@@ -75,7 +97,7 @@ void hand_out(const Struct& from, Struct* to) {
 }
 
 inline int write(ESHMHandle* handle, const void* data, size_t size, uint32_t timeout_ms) {
-  const int unusable = check(handle);
+  const int unusable = check_end(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
   if (data == nullptr && size != 0) return invalid("the data is NULL");
   const int code = endpoint_of(handle)->write(data, size, timeout_ms);
@@ -90,11 +112,18 @@ inline int read(ESHMHandle* handle, void* buffer, size_t buffer_size, ESHMMessag
   const int unusable = check(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
   if (buffer == nullptr && buffer_size != 0) return invalid("the buffer is NULL");
-  const int code = endpoint_of(handle)->read(buffer, buffer_size, info, timeout_ms);
+  const int code = is_observer(handle)
+                       ? observer_of(handle)->read(buffer, buffer_size, info, timeout_ms)
+                       : endpoint_of(handle)->read(buffer, buffer_size, info, timeout_ms);
   if (code == ESHM_SUCCESS) return code;
   if (code == ESHM_ERROR_NO_DATA) return remember_static(code, kNothingUnread);
   if (code == ESHM_ERROR_BUFFER_TOO_SMALL) return message_too_large(buffer_size, info.size);
   return failed(handle, code, 0, timeout_ms);
+}
+
+ESHMPeerState remote_state(ESHMHandle* handle) {
+  return is_observer(handle) ? observer_of(handle)->master_state()
+                             : endpoint_of(handle)->peer_state();
 }
 
 }  // namespace
@@ -141,6 +170,14 @@ ESHM_EXPORT ESHMHandle* eshm_init(const ESHMConfig* config) {
       remember(failure);
       return nullptr;
     }
+    if (settings.role == ESHM_ROLE_OBSERVER) {
+      std::unique_ptr<Observer> observer;
+      if (Failure failure = Observer::open(std::move(settings), observer)) {
+        remember(failure);
+        return nullptr;
+      }
+      return handle_of(observer.release());
+    }
     std::unique_ptr<Endpoint> endpoint;
     if (Failure failure = Endpoint::open(std::move(settings), endpoint)) {
       remember(failure);
@@ -158,6 +195,10 @@ ESHM_EXPORT int eshm_destroy(ESHMHandle* handle) {
   if (unusable != ESHM_SUCCESS) return unusable;
   if (eshm::endpoint::is_in_callback()) {
     return invalid("eshm_destroy inside a callback would wait for itself");
+  }
+  if (is_observer(handle)) {
+    delete observer_of(handle);
+    return ESHM_SUCCESS;
   }
   const std::unique_ptr<Endpoint> endpoint(endpoint_of(handle));
   const Failure failure = endpoint->close();
@@ -199,7 +240,7 @@ ESHM_EXPORT int eshm_read_msg(ESHMHandle* handle, void* buffer, size_t buffer_si
 }
 
 ESHM_EXPORT int eshm_loan(ESHMHandle* handle, size_t size, void** data) {
-  const int unusable = check(handle);
+  const int unusable = check_end(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
   if (data == nullptr) return invalid("data is NULL");
   void* room = nullptr;
@@ -210,7 +251,7 @@ ESHM_EXPORT int eshm_loan(ESHMHandle* handle, size_t size, void** data) {
 }
 
 ESHM_EXPORT int eshm_publish(ESHMHandle* handle, void* data, size_t size) {
-  const int unusable = check(handle);
+  const int unusable = check_end(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
   const int code = endpoint_of(handle)->publish(data, size);
   if (code == ESHM_SUCCESS) return code;
@@ -219,14 +260,14 @@ ESHM_EXPORT int eshm_publish(ESHMHandle* handle, void* data, size_t size) {
 }
 
 ESHM_EXPORT int eshm_discard(ESHMHandle* handle, void* data) {
-  const int unusable = check(handle);
+  const int unusable = check_end(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
   const int code = endpoint_of(handle)->discard(data);
   return code == ESHM_SUCCESS ? code : invalid(kNotOnLoan);
 }
 
 ESHM_EXPORT int eshm_borrow(ESHMHandle* handle, ESHMView* view, uint32_t timeout_ms) {
-  const int unusable = check(handle);
+  const int unusable = check_end(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
   if (view == nullptr) return invalid("view is NULL");
   if (view->struct_size != 0 && view->struct_size < sizeof(ESHMView)) {
@@ -241,7 +282,7 @@ ESHM_EXPORT int eshm_borrow(ESHMHandle* handle, ESHMView* view, uint32_t timeout
 }
 
 ESHM_EXPORT int eshm_release(ESHMHandle* handle, ESHMView* view) {
-  const int unusable = check(handle);
+  const int unusable = check_end(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
   if (view == nullptr) return invalid("view is NULL");
   const int code = endpoint_of(handle)->release(*view);
@@ -249,7 +290,7 @@ ESHM_EXPORT int eshm_release(ESHMHandle* handle, ESHMView* view) {
 }
 
 ESHM_EXPORT int eshm_update_heartbeat(ESHMHandle* handle) {
-  const int unusable = check(handle);
+  const int unusable = check_end(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
   endpoint_of(handle)->beat();
   return ESHM_SUCCESS;
@@ -259,7 +300,7 @@ ESHM_EXPORT int eshm_check_remote_alive(ESHMHandle* handle, bool* is_alive) {
   const int unusable = check(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
   if (is_alive == nullptr) return invalid("is_alive is NULL");
-  *is_alive = endpoint_of(handle)->peer_state() == ESHM_PEER_ALIVE;
+  *is_alive = remote_state(handle) == ESHM_PEER_ALIVE;
   return ESHM_SUCCESS;
 }
 
@@ -267,7 +308,7 @@ ESHM_EXPORT int eshm_get_remote_state(ESHMHandle* handle, enum ESHMPeerState* st
   const int unusable = check(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
   if (state == nullptr) return invalid("state is NULL");
-  *state = endpoint_of(handle)->peer_state();
+  *state = remote_state(handle);
   return ESHM_SUCCESS;
 }
 
@@ -275,7 +316,11 @@ ESHM_EXPORT int eshm_get_stats(ESHMHandle* handle, ESHMStats* stats) {
   const int unusable = check(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
   if (stats == nullptr) return invalid("stats is NULL");
-  endpoint_of(handle)->get_stats(*stats);
+  if (is_observer(handle)) {
+    observer_of(handle)->get_stats(*stats);
+  } else {
+    endpoint_of(handle)->get_stats(*stats);
+  }
   return ESHM_SUCCESS;
 }
 
@@ -284,7 +329,11 @@ ESHM_EXPORT int eshm_get_stats_ex(ESHMHandle* handle, ESHMStatsEx* stats) {
   if (unusable != ESHM_SUCCESS) return unusable;
   if (stats == nullptr) return invalid("stats is NULL");
   ESHMStatsEx whole = {};
-  endpoint_of(handle)->get_stats_ex(whole);
+  if (is_observer(handle)) {
+    observer_of(handle)->get_stats_ex(whole);
+  } else {
+    endpoint_of(handle)->get_stats_ex(whole);
+  }
   hand_out(whole, stats);
   return ESHM_SUCCESS;
 }
@@ -293,13 +342,13 @@ ESHM_EXPORT int eshm_get_role(ESHMHandle* handle, enum ESHMRole* role) {
   const int unusable = check(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
   if (role == nullptr) return invalid("role is NULL");
-  *role = endpoint_of(handle)->role();
+  *role = is_observer(handle) ? ESHM_ROLE_OBSERVER : endpoint_of(handle)->role();
   return ESHM_SUCCESS;
 }
 
 ESHM_EXPORT int eshm_set_event_callback(ESHMHandle* handle, ESHMEventCallback callback,
                                         void* context) {
-  const int unusable = check(handle);
+  const int unusable = check_waiter(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
   endpoint_of(handle)->set_event_callback(handle, callback, context);
   return ESHM_SUCCESS;
@@ -315,7 +364,7 @@ ESHM_EXPORT int eshm_wait_any(ESHMHandle* const* handles, size_t count, uint32_t
   size_t used = 0;
   for (size_t i = 0; i < count; ++i) {
     if (handles[i] == nullptr) continue;
-    const int unusable = check(handles[i]);
+    const int unusable = check_waiter(handles[i]);
     if (unusable != ESHM_SUCCESS) return unusable;
     endpoints[used] = endpoint_of(handles[i]);
     index_of[used++] = uint16_t(i);
@@ -331,7 +380,7 @@ ESHM_EXPORT int eshm_wait_any(ESHMHandle* const* handles, size_t count, uint32_t
 }
 
 ESHM_EXPORT int eshm_get_fd(ESHMHandle* handle) {
-  const int unusable = check(handle);
+  const int unusable = check_waiter(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
   int descriptor = -1;
   const Failure failure = endpoint_of(handle)->get_event_fd(descriptor);

@@ -139,9 +139,6 @@ Failure settings_of(const ESHMConfig& config, endpoint::Settings& out) {
   check("stale_threshold_ms", config.stale_threshold_ms, 1, kMaxPeriodMs);
   check("reconnect_retry_interval_ms", config.reconnect_retry_interval_ms, 1, kMaxPeriodMs);
   if (failure) return failure;
-  if (config.role == ESHM_ROLE_OBSERVER) {
-    return fail(ESHM_ERROR_UNSUPPORTED, "this release has no observers yet");
-  }
   out.role = config.role;
   out.disconnect_behavior = config.disconnect_behavior;
   out.stale_threshold_ms = config.stale_threshold_ms;

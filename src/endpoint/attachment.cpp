@@ -121,6 +121,12 @@ Failure DataMapping::create(const Settings& settings, SegmentFile& segment, Dire
   return map(settings, segment, direction, writable, out);
 }
 
+uint64_t DataMapping::messages(const layout::ChannelGeometry& geometry) const {
+  const bool is_queue = geometry.delivery == ESHM_DELIVERY_QUEUE;
+  return is_queue ? publish_line().messages.load(memory_order_relaxed)
+                  : publish_line().published.load(memory_order_acquire) >> 8;
+}
+
 Failure Attachment::create(const Settings& settings, std::unique_ptr<Attachment>& out) {
   const layout::Plan plan =
       layout::plan_segment(settings.backend, settings.shape[layout::kMasterToSlave],
@@ -217,15 +223,19 @@ channel::QueueView Attachment::queue_view(Direction direction) const {
           &page().mark.superseded};
 }
 
-uint64_t Attachment::messages_in(Direction direction) const {
-  const layout::PublishLine& line = data_[direction].publish_line();
-  const bool is_queue = geometry(direction).delivery == ESHM_DELIVERY_QUEUE;
-  return is_queue ? line.messages.load(memory_order_relaxed)
-                  : line.published.load(memory_order_acquire) >> 8;
-}
-
 uint64_t Attachment::end_of_queue(Direction direction) const {
   return data_[direction].publish_line().published.load(memory_order_acquire);
+}
+
+ESHMStats stats_in(const layout::ControlPage& page) {
+  ESHMStats stats = {};
+  stats.master_heartbeat = page.beat[0].line.beats.load(memory_order_relaxed);
+  stats.slave_heartbeat = page.beat[1].line.beats.load(memory_order_relaxed);
+  stats.master_pid = read_record(page.master).process.pid;
+  stats.slave_pid = read_record(page.slave).process.pid;
+  stats.m2s_read_count = page.reader[layout::kMasterToSlave].line.messages.load(memory_order_relaxed);
+  stats.s2m_read_count = page.reader[layout::kSlaveToMaster].line.messages.load(memory_order_relaxed);
+  return stats;
 }
 
 void mark_superseded(const Settings& settings, SegmentFile& segment, int32_t successor_pid) {

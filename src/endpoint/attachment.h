@@ -27,6 +27,8 @@ class DataMapping {
   const layout::PublishLine& publish_line() const {
     return reinterpret_cast<const layout::DataArea*>(data())->publish;
   }
+  // How many messages were written there.
+  uint64_t messages(const layout::ChannelGeometry& geometry) const;
 
  private:
   os::Mapping posix_;
@@ -82,7 +84,9 @@ class Attachment {
   layout::WakeLine& incoming_wake() const { return page().data_wake[incoming()].line; }
   layout::WakeLine& outgoing_wake() const { return page().data_wake[outgoing()].line; }
   // How many messages were written there.
-  uint64_t messages_in(layout::Direction direction) const;
+  uint64_t messages_in(layout::Direction direction) const {
+    return data_[direction].messages(geometry(direction));
+  }
   // Position behind the last committed record of a queue.
   uint64_t end_of_queue(layout::Direction direction) const;
 
@@ -101,6 +105,9 @@ class Attachment {
   uint64_t incarnation_ = 0;
   std::unique_ptr<Ends> ends_;
 };
+
+// What the control page tells of both sides: beats, PIDs, messages read.
+ESHMStats stats_in(const layout::ControlPage& page);
 
 // The successor segment and whoever waits here are told: this one is over.
 // `successor_pid` goes into the error texts of those who find the mark.

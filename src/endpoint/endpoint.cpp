@@ -180,9 +180,9 @@ Failure Endpoint::begin(const Settings& settings, std::unique_ptr<Attachment> at
 }
 
 Endpoint::Endpoint(Settings settings, std::unique_ptr<Attachment> attachment)
-    : settings_(std::move(settings)),
+    : Handle(false),
+      settings_(std::move(settings)),
       role_(attachment->role()),
-      epoch_(os::fork_epoch()),
       attachment_(std::move(attachment)),
       ends_(attachment_->take_ends()),
       watch_(settings_.stale_threshold_ms * os::kNsPerMs, role_ == ESHM_ROLE_SLAVE),
@@ -248,11 +248,7 @@ void Endpoint::get_stats(ESHMStats& stats) {
   const std::shared_ptr<Attachment> link = current();
   const layout::ControlPage& page = link->page();
   const bool is_master = role_ == ESHM_ROLE_MASTER;
-  stats = {};
-  stats.master_heartbeat = page.beat[0].line.beats.load(memory_order_relaxed);
-  stats.slave_heartbeat = page.beat[1].line.beats.load(memory_order_relaxed);
-  stats.master_pid = read_record(page.master).process.pid;
-  stats.slave_pid = read_record(page.slave).process.pid;
+  stats = stats_in(page);
   stats.master_alive = is_master || peer == ESHM_PEER_ALIVE;
   stats.slave_alive = !is_master || peer == ESHM_PEER_ALIVE;
   stats.stale_threshold = settings_.stale_threshold_ms;
@@ -265,8 +261,6 @@ void Endpoint::get_stats(ESHMStats& stats) {
   }
   stats.m2s_write_count = link->messages_in(layout::kMasterToSlave);
   stats.s2m_write_count = link->messages_in(layout::kSlaveToMaster);
-  stats.m2s_read_count = page.reader[layout::kMasterToSlave].line.messages.load(memory_order_relaxed);
-  stats.s2m_read_count = page.reader[layout::kSlaveToMaster].line.messages.load(memory_order_relaxed);
 }
 
 void Endpoint::get_stats_ex(ESHMStatsEx& stats) {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "endpoint/attachment.h"
+#include "endpoint/handle.h"
 #include "endpoint/liveness.h"
 #include "endpoint/log.h"
 #include "endpoint/role_seeker.h"
@@ -28,16 +29,13 @@ namespace eshm::endpoint {
 // So long a good-bye waits for others who are at the roles.
 constexpr uint64_t kUnlinkPatienceNs = 1'000 * os::kNsPerMs;
 
-class Endpoint {
+class Endpoint : public Handle {
  public:
   // Waits as eshm_init says. On success `out` is tended from then on.
   static Failure open(Settings settings, std::unique_ptr<Endpoint>& out);
   // Says good-bye, removes the name where that is this end's duty.
   Failure close();
   ~Endpoint();
-
-  // False in a forked child: nothing here may be touched then.
-  bool is_of_this_process() const { return epoch_ == os::fork_epoch(); }
 
   // The data path answers codes; explain() has the sentence for each.
   int write(const void* data, size_t size, uint32_t timeout_ms);
@@ -185,7 +183,6 @@ class Endpoint {
 
   Settings settings_;
   const ESHMRole role_;
-  const uint32_t epoch_;
 
   // Both locks guard attachment_ and retired_: hold either to use them, both to
   // change them. Each also guards its end of a channel.

@@ -72,9 +72,10 @@ Failure explain_open(const Settings& settings, int error_number) {
 
 std::string about(const Settings& settings) { return os::object_path(settings.name) + ": "; }
 
-Found look_at_name(const Settings& settings) {
+Found look_at_name(const Settings& settings, bool writable) {
   Found found;
-  const int failure = os::open_named(os::object_path(settings.name), true, found.file);
+  found.is_writable = writable;
+  const int failure = os::open_named(os::object_path(settings.name), writable, found.file);
   if (failure == ENOENT) return found;
   found.finding = Finding::kForeign;
   if (failure != 0) {
@@ -152,7 +153,7 @@ Failure SegmentFile::open(const Settings& settings, Found found,
   segment->plan_ = found.plan;
   segment->meta_ = found.meta;
   segment->file_ = std::move(found.file);
-  const int failure = segment->open_locks_and_control();
+  const int failure = segment->open_locks_and_control(found.is_writable);
   if (failure != 0) {
     return fail(ESHM_ERROR_SHM_ATTACH,
                 about(settings) + "cannot be mapped: " + std::strerror(failure), failure);
@@ -179,7 +180,7 @@ Failure SegmentFile::create(const Settings& settings, const layout::Plan& plan,
                       " bytes: " + std::strerror(failure),
                   failure);
   }
-  failure = segment->open_locks_and_control();
+  failure = segment->open_locks_and_control(true);
   if (failure == 0) failure = segment->locks_.try_lock(layout::kMasterByte);
   if (failure == 0 && fstat(segment->file_.get(), &segment->meta_) != 0) failure = errno;
   if (failure != 0) return cannot(std::string("cannot be set up: ") + std::strerror(failure), failure);
@@ -192,10 +193,10 @@ Failure SegmentFile::create(const Settings& settings, const layout::Plan& plan,
   return success();
 }
 
-int SegmentFile::open_locks_and_control() {
-  const int failure = os::LockFile::reopen(file_, true, locks_);
+int SegmentFile::open_locks_and_control(bool writable) {
+  const int failure = os::LockFile::reopen(file_, writable, locks_);
   if (failure != 0) return failure;
-  return os::Mapping::map(file_, 0, layout::kControlBytes, true, control_);
+  return os::Mapping::map(file_, 0, layout::kControlBytes, writable, control_);
 }
 
 void SegmentFile::write_header() {

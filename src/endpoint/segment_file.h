@@ -22,13 +22,14 @@ struct Found {
   layout::Finding finding = layout::Finding::kAbsent;
   Failure refusal;  // for every finding but absent, superseded and fine
   layout::Plan plan = {};
+  bool is_writable = true;  // opened so
   os::Fd file;
   struct stat meta = {};
 };
 
 // Opens and judges what is at the name: type, owner, mode, size and header.
-// Changes nothing and waits for nothing.
-Found look_at_name(const Settings& settings);
+// Changes nothing and waits for nothing. An observer opens it read-only.
+Found look_at_name(const Settings& settings, bool writable = true);
 
 // A copy of a RoleRecord, consistent within itself.
 struct Holder {
@@ -49,7 +50,8 @@ void complete_record(layout::RoleRecord& record, uint64_t incarnation, uint32_t 
 // closed once all is mapped; the lock's own stays.
 class SegmentFile {
  public:
-  // `found` must be fine or superseded.
+  // `found` must be fine or superseded. Where it is read-only, so is all that
+  // is opened or mapped here: page() may be looked at, and locks probed.
   static Failure open(const Settings& settings, Found found, std::shared_ptr<SegmentFile>& out);
   // A new file without a name, the master's lock taken, no header yet: plan()
   // may still be completed, with System V ids.
@@ -79,7 +81,7 @@ class SegmentFile {
   bool is_held(layout::LockByte byte) const;
 
  private:
-  int open_locks_and_control();
+  int open_locks_and_control(bool writable);
 
   layout::Plan plan_ = {};
   struct stat meta_ = {};

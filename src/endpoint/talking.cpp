@@ -232,6 +232,7 @@ inline void Endpoint::note_message(const ReadEnd& in, const channel::Message& me
   in.read_count->store(in.read_count->load(memory_order_relaxed) + 1, memory_order_relaxed);
   info.generation = sender_count_;
   info.sequence = message.number;
+  info.direction = role_ == ESHM_ROLE_MASTER ? ESHM_S2M : ESHM_M2S;
   info.missed = missed;
   info.size = message.size;
   info.timestamp_ns = message.timestamp_ns;
