@@ -103,10 +103,15 @@ TEST_F(Queue, WhatIsNotConsumedIsNeverTakenForOverwritten) {
   observer.attach(memory_->view(), true);
   Random random;
   for (uint64_t number = 1; number <= 1000; ++number) {
-    exchange(number, random.up_to(kLargest));
+    char bytes[kLargest];
+    const size_t size = random.up_to(kLargest);
+    fill_pattern(bytes, size, number);
+    ASSERT_EQ(writer_.try_write(bytes, size, 0), WriteResult::kDone);
     ASSERT_EQ(look(observer), ReadResult::kMessage);
     ASSERT_EQ(message_.number, number);
     ASSERT_EQ(missed_, 0u);
+    ASSERT_EQ(reader_.read(bytes, sizeof bytes, message_, 1), ReadResult::kMessage);
+    ASSERT_EQ(reader_.read(bytes, sizeof bytes, message_, 1), ReadResult::kNothing);
   }
 }
 
@@ -165,9 +170,9 @@ TEST_F(Queue, NothingTornIsShownWhileTheWriterLapsTheObservers) {
   std::atomic<uint64_t> lapped{0};
   std::vector<std::thread> observers;
   for (int i = 0; i < 2; ++i) {
-    observers.emplace_back([&] {
-      QueueObserver observer;
-      observer.attach(memory_->view(), true);
+    QueueObserver fresh;
+    fresh.attach(memory_->view(), true);
+    observers.emplace_back([&, observer = fresh]() mutable {
       char bytes[kLargest];
       Message message;
       uint64_t missed = 0;
@@ -191,6 +196,7 @@ TEST_F(Queue, NothingTornIsShownWhileTheWriterLapsTheObservers) {
   char bytes[kLargest];
   char read[kLargest];
   Message message;
+  uint64_t consumed = 0;
   for (uint64_t number = 1; number <= messages;) {
     if (number % 16 == 0 && number < messages) {
       void* loan = nullptr;
@@ -208,7 +214,9 @@ TEST_F(Queue, NothingTornIsShownWhileTheWriterLapsTheObservers) {
       ASSERT_EQ(writer_.try_write(bytes, size, 0), WriteResult::kDone);
       ++number;
     }
-    while (reader_.read(read, sizeof read, message, 1) == ReadResult::kMessage) {
+    // The last one stays in its hands, so there is always one to be seen.
+    for (; consumed + 1 < number; ++consumed) {
+      ASSERT_EQ(reader_.read(read, sizeof read, message, 1), ReadResult::kMessage);
     }
     if (number % 4096 == 0) std::this_thread::yield();
   }
