@@ -30,4 +30,5 @@ for backend in posix sysv; do
 done
 "$out/bench/bench_queue_channel" --rounds "$rounds" --messages 100000
 "$out/bench/bench_waiting" --rounds "$waits" --idle-seconds "$idle"
+"$out/bench/bench_observers" --slices 11
 "$out/bench/bench_liveness" --kills "$kills" --slices "$slices" --load "$load"
