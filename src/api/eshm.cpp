@@ -43,6 +43,8 @@ ESHMHandle* handle_of(Handle* base) { return reinterpret_cast<ESHMHandle*>(base)
 
 int invalid(const char* text) { return remember_static(ESHM_ERROR_INVALID_PARAM, text); }
 
+int unsupported(const char* text) { return remember_static(ESHM_ERROR_UNSUPPORTED, text); }
+
 // Every call's first question.
 int check(ESHMHandle* handle) {
   if (handle == nullptr) return invalid("the handle is NULL");
