@@ -4,6 +4,7 @@
 
 using namespace eshm;
 using channel::ReadResult;
+using channel::WriteResult;
 
 namespace {
 
@@ -100,9 +101,12 @@ class Player {
   }
 
   void loan() {
-    std::byte* const payload = writer_.loan();
-    fuzz::require((payload == nullptr) == (loans_.size() == channel_.geometry.max_loans));
-    if (payload == nullptr) return;
+    void* room = nullptr;
+    const WriteResult result = writer_.loan(largest(), &room);
+    const bool are_all_out = loans_.size() == channel_.geometry.max_loans;
+    fuzz::require(result == (are_all_out ? WriteResult::kTooMany : WriteResult::kDone));
+    if (are_all_out) return;
+    auto* const payload = static_cast<std::byte*>(room);
     fuzz::require(channel_.area.holds(payload, largest()));
     for (std::byte* one : loans_) fuzz::require(one != payload);
     std::memset(payload, 0x6b, largest());
@@ -111,10 +115,13 @@ class Player {
 
   void end_loan(fuzz::Input& script) {
     const uint64_t size = script.up_to(largest());
-    if (loans_.empty()) return fuzz::require(!writer_.publish(bytes() + size, size, 1));
+    if (loans_.empty()) {
+      return fuzz::require(writer_.publish(bytes() + size, size, 1) == WriteResult::kNotLoaned);
+    }
     const size_t which = script.up_to(loans_.size() - 1);
-    fuzz::require(script.flip() ? writer_.publish(loans_[which], size, 1)
-                                : writer_.discard(loans_[which]));
+    const WriteResult result = script.flip() ? writer_.publish(loans_[which], size, 1)
+                                             : writer_.discard(loans_[which]);
+    fuzz::require(result == WriteResult::kDone);
     loans_.erase(loans_.begin() + std::ptrdiff_t(which));
   }
 
