@@ -144,7 +144,7 @@ int eshm_release(ESHMHandle* handle, ESHMView* view);
  * Returns the index of such a handle; each call begins to look at another
  * place, so that a busy handle does not hide the others. Or NO_DATA (time-out
  * 0), TIMEOUT, INTERRUPTED (each handle's hook is asked), INVALID_PARAM (no
- * handle, or too many), NOT_INITIALIZED.
+ * handle, or too many), UNSUPPORTED (an observer's), NOT_INITIALIZED.
  * Threads: any number may wait for the same handle; all are woken, and one
  * reads. Up to 128 handles are waited for by the caller alone; for more the
  * library starts a thread for each 127 (they sleep, and end with the handles).
@@ -162,7 +162,8 @@ int eshm_wait_any(ESHMHandle* const* handles, size_t count, uint32_t timeout_ms)
  * From the first call on a library thread listens for up to 127 such handles,
  * and each read that empties the handle costs two or three system calls more.
  * Returns the descriptor; INVALID_PARAM (use_threads is false: it needs a
- * thread); UNSUPPORTED (no descriptor, or no thread, to be had); NOT_INITIALIZED. */
+ * thread); UNSUPPORTED (an observer's, or no descriptor or thread to be had);
+ * NOT_INITIALIZED. */
 int eshm_get_fd(ESHMHandle* handle);
 
 /* ---- watching ----------------------------------------------------------- */

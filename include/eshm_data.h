@@ -75,7 +75,7 @@ enum ESHMError {
   ESHM_ERROR_INTERRUPTED = -18,      /* ESHMConfig.interrupt ended the wait */
   ESHM_ERROR_TYPE_MISMATCH = -19,    /* the two ends speak of different message types */
   ESHM_ERROR_PERMISSION = -20,       /* owner or mode forbid it */
-  ESHM_ERROR_UNSUPPORTED = -21       /* this release, kernel or handle cannot do it */
+  ESHM_ERROR_UNSUPPORTED = -21       /* this kernel or this handle cannot do it */
 };
 
 /* Where a channel's bytes live. Everything that holds on one holds on the other. */

@@ -51,6 +51,7 @@ for name in $builds; do
     gcc)
       install_wheel
       configure gcc "${gcc[@]}" -DESHM_WERROR=ON -DESHM_BUILD_BENCH=ON -DESHM_MODEL_TESTS=ON \
+        -DESHM_PLAIN_BUILD_TEST=ON \
         -DESHM_TEST_PYTHON="$PWD/$out/venv/bin/python"
       ;;
     clang) configure clang "${clang[@]}" -DESHM_WERROR=ON -DESHM_FUZZ=ON ;;
