@@ -402,7 +402,9 @@ TEST_P(LargeProcess, IsStaleUntilItsLockIsFreeThenDead) {
               static_cast<unsigned long long>(stale_seen));
   RecordProperty("stale_looks", std::to_string(stale_seen));
   // Two gigabytes take the kernel longer than the threshold; less may not.
-  if (soak()) EXPECT_GT(stale_seen, 0u);
+  if (soak()) {
+    EXPECT_GT(stale_seen, 0u);
+  }
 }
 
 TEST_P(LargeProcess, IsAdoptedByAStandbyMasterAndNeverReplaced) {
