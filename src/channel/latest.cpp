@@ -20,6 +20,8 @@ constexpr int kLapsBeforePin = 4;
 #define ESHM_PIN_ATTEMPTS 10000
 #endif
 constexpr int kPinAttempts = ESHM_PIN_ATTEMPTS;
+// So often a whole message is copied in vain before that is said.
+constexpr int kTornUnderPin = 64;
 // An observer has no pin: it tries again at its next look.
 constexpr int kLooksUnpinned = 16;
 
@@ -251,14 +253,18 @@ inline bool LatestView::find(Candidate& candidate, bool thorough, bool& corrupt)
     return false;
   }
   const bool is_home = sequence == complete(next);
-  if (is_home && after.sequence.load(memory_order_acquire) == prepared(next + 1)) {
+  const uint64_t behind = is_home ? after.sequence.load(memory_order_acquire) : 0;
+  if (behind == prepared(next + 1)) {
     candidate = {next, next_home_};
     return true;
   }
   // Lapped, or several came, or the message went elsewhere.
-  if (find_by_hint(candidate, thorough, corrupt)) return true;
-  if (corrupt || !is_home) return false;
-  candidate = {next, next_home_};  // the hint follows the publication
+  const bool is_hinted = find_by_hint(candidate, thorough, corrupt);
+  if (corrupt) return false;
+  if (!is_home || candidate.number > next) return is_hinted;
+  // The hint follows the publication: what was seen counts, too.
+  candidate = behind == complete(next + 1) ? Candidate{next + 1, after_home_}
+                                           : Candidate{next, next_home_};
   return true;
 }
 
@@ -305,7 +311,7 @@ inline LatestView::Copy LatestView::copy_out(const Candidate& candidate, void* b
   if (!take_header(candidate, message)) return Copy::kLapped;
   const bool fits = message.size <= buffer_bytes && message.size <= ring_.largest;
   if (fits) copy_from_shared(buffer, ring_.payload(candidate.slot), message.size);  // R3
-  if (!is_still(candidate)) return Copy::kLapped;
+  if (!is_still(candidate)) return Copy::kTorn;
   if (fits) return Copy::kDone;
   return message.size > ring_.largest ? Copy::kCorrupt : Copy::kTooSmall;
 }
@@ -329,7 +335,8 @@ void LatestReader::attach(const ChannelView& view) {
 
 // The writer does not take a pinned slot, if what follows finds it unmarked.
 void LatestReader::set_pin(uint32_t index, uint32_t slot) const {
-  ring_.pins[index].store(slot + 1, memory_order_relaxed);  // P1
+  // P1, release: keeps an earlier release of this register visible to W2.
+  ring_.pins[index].store(slot + 1, memory_order_release);
   // F3, pairs with F1: the next look at the sequence sees the writer's mark,
   // or the writer sees the pin and leaves the slot alone.
   std::atomic_thread_fence(memory_order_seq_cst);
@@ -349,6 +356,7 @@ bool LatestReader::has_unread(bool thorough) const {
 }
 
 ReadResult LatestReader::read(void* buffer, size_t buffer_bytes, Message& message, bool thorough) {
+  int torn_under_pin = 0;
   for (int attempt = 0; attempt < kPinAttempts; ++attempt) {
     Candidate candidate;
     bool corrupt = false;
@@ -359,7 +367,9 @@ ReadResult LatestReader::read(void* buffer, size_t buffer_bytes, Message& messag
     if (pins) set_pin(0, candidate.slot);
     const Copy copy = copy_out(candidate, buffer, buffer_bytes, message);
     if (pins) ring_.pins[0].store(0, memory_order_release);
-    if (copy != Copy::kLapped) return settle(candidate, copy);
+    if (copy != Copy::kLapped && copy != Copy::kTorn) return settle(candidate, copy);
+    // Under a pin a healthy writer can only have marked the slot for a moment.
+    if (pins && copy == Copy::kTorn && ++torn_under_pin == kTornUnderPin) break;
   }
   return ReadResult::kCorrupt;
 }
@@ -417,7 +427,7 @@ ReadResult LatestObserver::read(void* buffer, size_t buffer_bytes, Message& mess
       return corrupt ? ReadResult::kCorrupt : ReadResult::kNothing;
     }
     const Copy copy = copy_out(candidate, buffer, buffer_bytes, message);
-    if (copy != Copy::kLapped) return settle(candidate, copy);
+    if (copy != Copy::kLapped && copy != Copy::kTorn) return settle(candidate, copy);
   }
   return ReadResult::kNothing;
 }

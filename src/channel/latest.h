@@ -102,7 +102,8 @@ class LatestView {
     uint64_t number;
     uint32_t slot;
   };
-  enum class Copy { kDone, kLapped, kTooSmall, kCorrupt };
+  // kLapped: another message was there; kTorn: it came while this was copied.
+  enum class Copy { kDone, kLapped, kTorn, kTooSmall, kCorrupt };
 
   void begin(const ChannelView& view);
   bool find(Candidate& candidate, bool thorough, bool& corrupt) const;

@@ -142,13 +142,14 @@ inline void QueueWriter::claim(uint64_t end) {
 
 // Walks from the hint over what the dead writer left behind it.
 bool QueueWriter::recover(uint64_t consumed) {
-  const uint64_t begin = consumed < tail_.position ? consumed : tail_.position;
   for (;;) {
     Ring::Record record;
     if (!ring_.parse(tail_, record)) return false;
     if (record.kind == RecordKind::kNone) break;
     const Ring::Place next = ring_.after(tail_, record.bytes);
-    if (next.position - begin > ring_.usable_bytes()) return false;
+    // The dead writer was bound by what the reader had consumed, of which the
+    // hint may be behind.
+    if (next.position > consumed + ring_.usable_bytes()) return false;
     if (record.kind == RecordKind::kMessage) {
       newest_number_ = ring_.header(tail_).tag.load(memory_order_relaxed);
     } else if (record.kind == RecordKind::kHeld) {
@@ -443,6 +444,11 @@ bool QueueReader::has_next() {
   Ring::Record record;
   const Result result = find(record);
   return result == Result::kCorrupt || (result == Result::kMessage && !is_dropped());
+}
+
+void QueueReader::settle_while_waiting() {
+  settle_the_absent();
+  tell_position();
 }
 
 void QueueReader::settle() {

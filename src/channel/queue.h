@@ -179,6 +179,9 @@ class QueueReader {
 
   // Whether read() would tell of a message, or that the ring is corrupt.
   bool has_next();
+  // For whoever waits without reading, and has found nothing: what threads still
+  // have in their hands must not keep the writer from its next message.
+  void settle_while_waiting();
   // A clean end: whoever reads next begins behind all that was handed out.
   void settle();
 

@@ -13,7 +13,7 @@ ReadResult ReadEnd::borrow(channel::Borrowed& borrowed, uint64_t& missed, bool t
     return result;
   }
   const void* payload = nullptr;
-  const ReadResult result = queue.borrow(&payload, borrowed.message, 0);
+  const ReadResult result = queue.borrow(&payload, borrowed.message, this_thread());
   if (result == ReadResult::kMessage) {
     borrowed.data = static_cast<const std::byte*>(payload);
     borrowed.serial = queue.last_borrow();

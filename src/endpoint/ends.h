@@ -12,6 +12,12 @@
 
 namespace eshm::endpoint {
 
+// A number that no other living thread of this process has.
+inline uint64_t this_thread() {
+  thread_local const char mine = 0;
+  return reinterpret_cast<uintptr_t>(&mine);
+}
+
 struct WriteEnd {
   bool is_queue = false;
   bool is_stamped = false;
@@ -71,7 +77,12 @@ struct ReadEnd {
   bool release(const channel::Borrowed& borrowed);
   // Whether read() would tell of a message, or of what is wrong.
   bool has_unread(bool thorough) {
-    return is_queue ? queue.has_next() : latest.has_unread(thorough);
+    if (!is_queue) return latest.has_unread(thorough);
+    if (queue.has_next()) return true;
+    if (!thorough) return false;
+    queue.settle_while_waiting();
+    ring_for_room();
+    return false;
   }
   // A clean end: nothing that was handed out is shown again.
   void settle();
@@ -100,9 +111,7 @@ inline channel::ReadResult ReadEnd::read(void* buffer, size_t bytes, channel::Me
     missed = message.number - before - 1;
     return result;
   }
-  thread_local const char me = 0;  // its address is this thread's own
-  const channel::ReadResult result =
-      queue.read(buffer, bytes, message, reinterpret_cast<uintptr_t>(&me));
+  const channel::ReadResult result = queue.read(buffer, bytes, message, this_thread());
   missed = 0;
   ring_for_room();
   return result;

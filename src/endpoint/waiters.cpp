@@ -223,7 +223,10 @@ void Waiters::list(Watch& watch) {
     watch.look_interval_ns =
         is_first ? interval_ns : std::min(watch.look_interval_ns, interval_ns);
   }
-  watch.next_look_ns = os::monotonic_ns() + watch.look_interval_ns;
+  // Changes of the list, however often, do not put the look off.
+  const uint64_t next_look_ns = os::monotonic_ns() + watch.look_interval_ns;
+  watch.next_look_ns =
+      watch.next_look_ns == 0 ? next_look_ns : std::min(watch.next_look_ns, next_look_ns);
   listed_.notify_all();
 }
 

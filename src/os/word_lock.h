@@ -19,7 +19,9 @@ class WordLock {
   void unlock() {
     // Release: whoever takes the lock next sees what was done under it.
     word_.store(kFree, std::memory_order_release);
-    // No fence before this look: a sleeper's barrier stands for it.
+    // No fence before this look: a sleeper's barrier stands for it. (The
+    // compiler must not exchange the two.)
+    std::atomic_signal_fence(std::memory_order_seq_cst);
     if (sleepers_.load(std::memory_order_relaxed) != 0) futex_wake_one(word_, false);
   }
 
