@@ -115,6 +115,8 @@ void measure(const Plan& plan) {
     busy.push_back(values[1] / ((before + after) / 2));
     before = after;
   }
+  std::printf("\nwho looks on at a ping-pong, %s\n",
+              delivery == ESHM_DELIVERY_QUEUE ? "queue" : "latest");
   std::printf("answers a second, nobody looks on            %10.0f\n", bench::median(alone));
   std::printf("%2d observers stopped, killed, at 10 Hz        %9.3f x (%.3f .. %.3f), goal 0.97\n",
               plan.observers, bench::median(watched), bench::quantile(watched, 0.25),
@@ -137,7 +139,7 @@ int main(int argc, char** argv) {
   const std::string where = options.text("backend", "posix");
   if (!options.all_understood()) return 2;
   return bench::run_guarded("bench_observers", 600, [&] {
-    delivery = kind == "queue" ? ESHM_DELIVERY_QUEUE : ESHM_DELIVERY_LATEST;
+    delivery = bench::delivery_named(kind);
     backend = bench::backend_named(where);
     measure(plan);
   });

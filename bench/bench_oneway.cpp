@@ -14,17 +14,13 @@
 #include <atomic>
 #include <climits>
 
-#include "support.h"
+#include "rally.h"
 
 namespace {
 
-using bench::now_ns;
+using bench::Cell;
 using bench::Patience;
-
-template <class T>
-struct alignas(64) Cell {
-  std::atomic<T> value{0};
-};
+using bench::Series;
 
 // Longer than it takes to fall asleep.
 constexpr uint64_t kAsleepNs = 60000;
@@ -42,6 +38,7 @@ struct Plan {
   int polling_trips;
   int parked_trips;
   ESHMBackend backend;
+  ESHMDelivery delivery;
   std::vector<size_t> sizes = {8, 64, 256, 4096};
 };
 
@@ -58,10 +55,13 @@ void futex_wait(std::atomic<uint32_t>& word, uint32_t seen) {
 class Player {
  public:
   Player(Board& board, ESHMHandle* link, bool is_master)
-      : board_(board), link_(link), is_master_(is_master), buffer_(ESHM_MAX_DATA_SIZE) {}
+      : board_(board),
+        link_(link),
+        rally_(board.arrived, is_master),
+        buffer_(ESHM_MAX_DATA_SIZE) {}
 
   double raw_polling(int trips) {
-    return one_way_ns(
+    return rally_.one_way_ns(
         trips, 0,
         [this](uint64_t turn) { mine(board_.line).store(turn, std::memory_order_release); },
         [this](uint64_t turn) {
@@ -71,7 +71,7 @@ class Player {
   }
 
   double raw_parked(int trips) {
-    return one_way_ns(
+    return rally_.one_way_ns(
         trips, kAsleepNs,
         [this](uint64_t turn) {
           mine(board_.word).store(uint32_t(turn));
@@ -89,7 +89,7 @@ class Player {
   }
 
   double eshm_polling(int trips, size_t size) {
-    return one_way_ns(
+    return rally_.one_way_ns(
         trips, 0, [=](uint64_t turn) { send(turn, size); },
         [=](uint64_t turn) {
           Patience patience("message");
@@ -98,7 +98,7 @@ class Player {
   }
 
   double eshm_parked(int trips, size_t size) {
-    return one_way_ns(
+    return rally_.one_way_ns(
         trips, kAsleepNs, [=](uint64_t turn) { send(turn, size); },
         [=](uint64_t turn) {
           if (!receive(turn, size, 10000)) bench::fail("no answer: parked");
@@ -108,11 +108,11 @@ class Player {
  private:
   template <class T>
   std::atomic<T>& mine(Cell<T> (&cells)[2]) {
-    return cells[is_master_ ? 0 : 1].value;
+    return cells[rally_.is_first() ? 0 : 1].value;
   }
   template <class T>
   std::atomic<T>& theirs(Cell<T> (&cells)[2]) {
-    return cells[is_master_ ? 1 : 0].value;
+    return cells[rally_.is_first() ? 1 : 0].value;
   }
 
   void send(uint64_t turn, size_t size) {
@@ -131,55 +131,10 @@ class Player {
     return true;
   }
 
-  // Half a round trip, less the time that each side lets go by.
-  template <class Send, class Receive>
-  double one_way_ns(int trips, uint64_t rest_ns, Send send_turn, Receive receive_turn) {
-    const auto answer = [&] {
-      if (rest_ns != 0) spin_for(rest_ns);
-      send_turn(turn_);
-    };
-    meet();
-    const uint64_t begin = now_ns();
-    for (int trip = 0; trip < trips; ++trip) {
-      ++turn_;
-      if (is_master_) answer();
-      receive_turn(turn_);
-      if (!is_master_) answer();
-    }
-    return double(now_ns() - begin) / (2.0 * trips) - double(rest_ns);
-  }
-
-  static void spin_for(uint64_t ns) {
-    const uint64_t end = now_ns() + ns;
-    while (now_ns() < end) {
-    }
-  }
-
-  void meet() {
-    meetings_ += 2;
-    board_.arrived.value.fetch_add(1);
-    Patience patience("other process");
-    while (board_.arrived.value.load() < meetings_) patience.tick();
-  }
-
   Board& board_;
   ESHMHandle* link_;
-  const bool is_master_;
+  bench::Rally rally_;
   std::vector<char> buffer_;
-  uint64_t turn_ = 0;
-  uint64_t meetings_ = 0;
-};
-
-// One kind of round and the raw rounds around it.
-struct Series {
-  std::vector<double> ns, raw_ns, ratio;
-
-  void add(double value_ns, double raw_before_ns, double raw_after_ns) {
-    const double raw = (raw_before_ns + raw_after_ns) / 2;
-    ns.push_back(value_ns);
-    raw_ns.push_back(raw);
-    ratio.push_back(value_ns / raw);
-  }
 };
 
 struct Results {
@@ -203,23 +158,19 @@ void play(Player& player, const Plan& plan, Results& results) {
   }
 }
 
-void print_row(const std::string& what, const Series& series, double unit_ns, const char* goal) {
-  std::printf("%-26s %9.2f %9.2f   %5.2f  [%.2f .. %.2f]   %s\n", what.c_str(),
-              bench::median(series.ns) / unit_ns, bench::median(series.raw_ns) / unit_ns,
-              bench::median(series.ratio), bench::quantile(series.ratio, 0.25),
-              bench::quantile(series.ratio, 0.75), goal);
+const char* goal_of(const Plan& plan) {
+  return plan.delivery == ESHM_DELIVERY_QUEUE ? "<= 1.80 x cache line" : "<= 1.70 x cache line";
 }
 
 void print_table(const Results& results, const Plan& plan) {
-  std::printf("\none way between two processes on two cores, medians of %d interleaved rounds\n",
-              plan.rounds);
-  std::printf("%-26s %9s %9s   %5s  %-16s  %s\n", "", "ESHM", "raw", "ratio", "[quartiles]",
-              "goal");
+  std::printf("\none way between two processes on two cores, %s, medians of %d interleaved rounds\n",
+              plan.delivery == ESHM_DELIVERY_QUEUE ? "queue" : "latest", plan.rounds);
+  bench::print_heading("ESHM", "raw");
   for (size_t i = 0; i < plan.sizes.size(); ++i) {
-    print_row("both poll, " + std::to_string(plan.sizes[i]) + " B (ns)", results.polling[i], 1,
-              plan.sizes[i] == 64 ? "<= 1.70 x cache line" : "");
+    bench::print_row("both poll, " + std::to_string(plan.sizes[i]) + " B (ns)", results.polling[i],
+                     1, plan.sizes[i] == 64 ? goal_of(plan) : "");
   }
-  print_row("reader parked, 64 B (us)", results.parked, 1000, "<= 1.30 x futex");
+  bench::print_row("reader parked, 64 B (us)", results.parked, 1000, "<= 1.30 x futex");
 }
 
 void print_memory(ESHMHandle* link, const std::string& name) {
@@ -235,6 +186,7 @@ void print_memory(ESHMHandle* link, const std::string& name) {
 ESHMConfig oneway_config(const std::string& name, ESHMRole role, const Plan& plan) {
   ESHMConfig config = bench::link_config(name, role);
   config.backend = plan.backend;
+  config.m2s.delivery = config.s2m.delivery = plan.delivery;
   config.spin_us = 0;  // a waiting read parks at once; a read with time-out 0 does not care
   return config;
 }
@@ -259,7 +211,7 @@ void run(const Plan& plan) {
   Results results;
   play(player, plan, results);
   print_table(results, plan);
-  print_memory(link, name);
+  if (plan.delivery == ESHM_DELIVERY_LATEST) print_memory(link, name);
   child.wait();
 }
 
@@ -273,6 +225,7 @@ int main(int argc, char** argv) {
     plan.polling_trips = options.number("trips", 10000);
     plan.parked_trips = options.number("parked-trips", 100);
     plan.backend = bench::backend_named(options.text("backend", "posix"));
+    plan.delivery = bench::delivery_named(options.text("delivery", "latest"));
     if (!options.all_understood()) bench::fail("one way: see above");
     run(plan);
   });

@@ -302,4 +302,10 @@ inline ESHMBackend backend_named(const std::string& name) {
   fail("--backend is posix or sysv, not " + name);
 }
 
+inline ESHMDelivery delivery_named(const std::string& name) {
+  if (name == "latest") return ESHM_DELIVERY_LATEST;
+  if (name == "queue") return ESHM_DELIVERY_QUEUE;
+  fail("--delivery is latest or queue, not " + name);
+}
+
 }  // namespace bench

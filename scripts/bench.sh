@@ -4,10 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-rounds=41 kills=200 slices=3 load=5 waits=15 idle=3
+rounds=41 kills=200 slices=3 load=5 waits=15 idle=3 looks=7
 case "${1:-}" in
   "") ;;
-  --long) rounds=201 kills=1000 slices=11 load=60 waits=101 idle=10 ;;
+  --long) rounds=201 kills=1000 slices=11 load=60 waits=101 idle=10 looks=41 ;;
   *) echo "usage: scripts/bench.sh [--long]" >&2; exit 2 ;;
 esac
 
@@ -25,10 +25,14 @@ else
   echo "single calls: left out, google-benchmark is missing"
 fi
 for backend in posix sysv; do
-  printf '\n-- %s' "$backend"
-  "$out/bench/bench_oneway" --rounds "$rounds" --backend "$backend"
+  for delivery in latest queue; do
+    printf '\n-- %s, %s' "$backend" "$delivery"
+    "$out/bench/bench_oneway" --rounds "$rounds" --backend "$backend" --delivery "$delivery"
+  done
 done
 "$out/bench/bench_queue_channel" --rounds "$rounds" --messages 100000
 "$out/bench/bench_waiting" --rounds "$waits" --idle-seconds "$idle"
-"$out/bench/bench_observers" --slices 11
+for delivery in latest queue; do
+  "$out/bench/bench_observers" --slices "$looks" --delivery "$delivery"
+done
 "$out/bench/bench_liveness" --kills "$kills" --slices "$slices" --load "$load"
