@@ -158,17 +158,15 @@ void play(Player& player, const Plan& plan, Results& results) {
   }
 }
 
-const char* goal_of(const Plan& plan) {
-  return plan.delivery == ESHM_DELIVERY_QUEUE ? "<= 1.80 x cache line" : "<= 1.70 x cache line";
-}
-
 void print_table(const Results& results, const Plan& plan) {
-  std::printf("\none way between two processes on two cores, %s, medians of %d interleaved rounds\n",
-              plan.delivery == ESHM_DELIVERY_QUEUE ? "queue" : "latest", plan.rounds);
+  const bool is_queue = plan.delivery == ESHM_DELIVERY_QUEUE;
+  const char* goal = is_queue ? "<= 1.80 x cache line" : "<= 1.70 x cache line";
+  std::printf("\none way between two processes on two cores, %s, medians of %d alternating rounds\n",
+              is_queue ? "queue" : "latest", plan.rounds);
   bench::print_heading("ESHM", "raw");
   for (size_t i = 0; i < plan.sizes.size(); ++i) {
     bench::print_row("both poll, " + std::to_string(plan.sizes[i]) + " B (ns)", results.polling[i],
-                     1, plan.sizes[i] == 64 ? goal_of(plan) : "");
+                     1, plan.sizes[i] == 64 ? goal : "");
   }
   bench::print_row("reader parked, 64 B (us)", results.parked, 1000, "<= 1.30 x futex");
 }

@@ -31,6 +31,7 @@ for backend in posix sysv; do
   done
 done
 "$out/bench/bench_queue_channel" --rounds "$rounds" --messages 100000
+"$out/bench/bench_zero_copy" --rounds "$rounds"
 "$out/bench/bench_waiting" --rounds "$waits" --idle-seconds "$idle"
 for delivery in latest queue; do
   "$out/bench/bench_observers" --slices "$looks" --delivery "$delivery"
