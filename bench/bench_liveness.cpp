@@ -29,6 +29,8 @@ struct Board {
   std::atomic<int> received{0};  // round whose message the survivor has read
   std::atomic<int> told{0};      // round whose death the survivor was told
   std::atomic<int> pid{0};       // of the mortal
+  std::atomic<int> doomed{0};    // round whose mortal shall end itself
+  std::atomic<uint64_t> ended_ns{0};
   std::atomic<int> lost{0};      // rounds whose message did not come
   std::atomic<uint64_t> stale_reports{0};
   std::atomic<uint64_t> deaths_told{0};
@@ -155,6 +157,91 @@ void measure_deaths(int kills, ESHMRole mortal_role) {
   std::printf("  %-26s %+8.3f %8.2f   <= +0.2 ms, 1.20 x\n", "difference, ratio", told - bell,
               told99 / bell99);
   std::printf("  told dead while alive: %d   0\n", watch.told_dead_alive);
+}
+
+// ---- told dead where no bell rings
+
+// After exec the process lives on, and so its pidfd is silent; the role is free.
+void raise_deserters(Board& board, const std::string& name, ESHMRole role, int rounds) {
+  for (int round = 1; round <= rounds; ++round) {
+    Child mortal([&] {
+      const Link link(link_config(name, role));
+      board.ready.store(round);
+      bench::wait_until([&] { return board.doomed.load() == round; }, "order to exec");
+      board.ended_ns.store(now_ns());
+      execlp("sleep", "sleep", "60", nullptr);
+      bench::fail_errno("exec");
+    });
+    bench::wait_until([&] { return board.told.load() == round; }, "survivor");
+  }
+}
+
+// The PID that stands in the segment says nothing to the survivor, who knows
+// another one, and kills by it.
+void raise_foreigners(Board& board, const std::string& name, ESHMRole role, int rounds) {
+  for (int round = 1; round <= rounds; ++round) {
+    Child gate([&] {
+      if (unshare(CLONE_NEWPID) != 0) bench::fail_errno("unshare");
+      Child mortal([&] {
+        const Link link(link_config(name, role));
+        for (;;) pause();
+      });
+      board.pid.store(mortal.pid());
+      board.ready.store(round);
+      mortal.wait();
+    });
+    gate.wait();
+    bench::wait_until([&] { return board.told.load() == round; }, "survivor");
+  }
+}
+
+bool may_unshare_pids() {
+  Child child([] {
+    if (unshare(CLONE_NEWPID) != 0) _exit(1);
+  });
+  return child.wait() == 0;
+}
+
+// `raise` runs in the nurse. The moment of the end stands on the board afterwards.
+template <class Raise, class End>
+void measure_silent_deaths(const char* what, int rounds, ESHMRole mortal_role, Raise raise,
+                           End end_mortal) {
+  const std::string name = link_name(std::string("silent-") + name_of(mortal_role));
+  bench::SharedMemory<Board> board;
+  std::optional<Link> link;
+  Child nurse([&] { raise(*board, name, mortal_role, rounds); });
+  link.emplace(link_config(name, other(mortal_role)));
+  Random random;
+  std::vector<double> ms;
+  for (int round = 1; round <= rounds; ++round) {
+    bench::wait_until(
+        [&] { return board->ready.load() == round && peer_state(*link) == ESHM_PEER_ALIVE; },
+        "mortal");
+    bench::sleep_us(random.below(30000));
+    end_mortal(*board, round);
+    bench::Patience patience("dead");
+    while (peer_state(*link) != ESHM_PEER_DEAD) patience.tick(0xFFF);
+    ms.push_back(ms_since(board->ended_ns.load()));
+    board->told.store(round);
+  }
+  std::printf("  %-6s %-28s median %7.3f, p99 %7.3f   <= 20\n", name_of(mortal_role), what,
+              median(ms), quantile(ms, 0.99));
+}
+
+void measure_silent_deaths(int rounds) {
+  std::printf("\nended %d times where no pidfd tells, to being told dead (ms):\n", rounds);
+  const bool has_namespaces = may_unshare_pids();
+  for (const ESHMRole role : {ESHM_ROLE_SLAVE, ESHM_ROLE_MASTER}) {
+    measure_silent_deaths("by exec", rounds, role, raise_deserters,
+                          [](Board& board, int round) { board.doomed.store(round); });
+    if (!has_namespaces) continue;
+    measure_silent_deaths("killed in another namespace", rounds, role, raise_foreigners,
+                          [](Board& board, int) {
+                            board.ended_ns.store(now_ns());
+                            kill(board.pid.load(), SIGKILL);
+                          });
+  }
+  if (!has_namespaces) std::printf("  another PID namespace: left out, not permitted here\n");
 }
 
 // ---- restarts
@@ -399,6 +486,7 @@ int main(int argc, char** argv) {
     bench::Options options(argc, argv);
     const std::string only = options.text("only", "all");
     const int kills = options.number("kills", 200);
+    const int silent = options.number("silent-deaths", 40);
     const int restarts = options.number("restarts", kills);
     const int stops = options.number("stops", 20);
     const int slices = options.number("slices", 5);
@@ -411,6 +499,7 @@ int main(int argc, char** argv) {
       measure_deaths(kills, ESHM_ROLE_SLAVE);
       measure_deaths(kills, ESHM_ROLE_MASTER);
     }
+    if (wanted("silent")) measure_silent_deaths(silent);
     if (wanted("restart")) {
       measure_restarts(restarts, ESHM_ROLE_MASTER);
       measure_restarts(restarts, ESHM_ROLE_SLAVE);

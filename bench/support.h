@@ -148,7 +148,8 @@ class Child {
     if (pid_ < 0) fail_errno("fork");
     if (pid_ != 0) return;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent) _exit(1);  // it died before the line above
+    // It died before the line above; 0 is a parent in another PID namespace.
+    if (getppid() != parent && getppid() != 0) _exit(1);
     const int status = run_reporting(body);
     std::fflush(nullptr);
     _exit(status);
