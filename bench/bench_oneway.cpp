@@ -161,7 +161,7 @@ void play(Player& player, const Plan& plan, Results& results) {
 void print_table(const Results& results, const Plan& plan) {
   const bool is_queue = plan.delivery == ESHM_DELIVERY_QUEUE;
   const char* goal = is_queue ? "<= 1.80 x cache line" : "<= 1.70 x cache line";
-  std::printf("\none way between two processes on two cores, %s, medians of %d alternating rounds\n",
+  std::printf("\none way between two processes on two cores, %s, medians of %d rounds in turn\n",
               is_queue ? "queue" : "latest", plan.rounds);
   bench::print_heading("ESHM", "raw");
   for (size_t i = 0; i < plan.sizes.size(); ++i) {

@@ -36,4 +36,5 @@ done
 for delivery in latest queue; do
   "$out/bench/bench_observers" --slices "$looks" --delivery "$delivery"
 done
-"$out/bench/bench_liveness" --kills "$kills" --silent-deaths "$silent" --slices "$slices" --load "$load"
+"$out/bench/bench_liveness" --kills "$kills" --silent-deaths "$silent" \
+  --slices "$slices" --load "$load"
