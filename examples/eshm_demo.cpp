@@ -44,6 +44,8 @@ ESHMConfig make_config(const Options& options) {
   ESHMConfig config = eshm_default_config(options.name.c_str());
   config.role = options.role;
   config.backend = options.backend;
+  config.m2s.delivery = options.delivery;
+  config.s2m.delivery = options.delivery;
   // However long the master stays away, this slave waits for it.
   config.max_reconnect_attempts = 0;
   config.reconnect_wait_ms = 0;

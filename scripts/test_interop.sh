@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# C++ and Python in every pairing, both backends, each end killed with -9 and
-# started again; writes what was seen into docs/INTEROP_TEST_RESULTS.md.
+# C++ and Python in every pairing, both deliveries and backends, each end killed
+# with -9 and started again; writes what was seen into docs/INTEROP_TEST_RESULTS.md.
 #   ESHM_DEMO=path     takes that demo instead of building one
 #   ESHM_PYTHON=path   takes a python that has eshm installed, and builds none
 #   ESHM_RESULTS=path  writes there
@@ -24,4 +24,4 @@ if [ -z "$python" ]; then
   python=python3
 fi
 "$python" py/tests/interop/play.py "$demo" "${ESHM_RESULTS:-docs/INTEROP_TEST_RESULTS.md}"
-echo "Every pairing talked, and came back after both kills; nothing torn, nothing out of order."
+echo "Every pairing talked, and came back after both kills; nothing torn, nothing out of order, nothing lost in a queue."

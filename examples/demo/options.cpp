@@ -19,6 +19,7 @@ const char kUsage[] =
     "  --seconds N         end after N seconds\n"
     "  --interval-ms N     master: time between two readings (default 100)\n"
     "  --backend B         posix (default) or sysv; an attaching end takes what is there\n"
+    "  --delivery D        latest (default) or queue, both ways; likewise\n"
     "  --help              this text\n";
 
 namespace {
@@ -44,6 +45,17 @@ bool parse_backend(const char* text, ESHMBackend* backend) {
   return true;
 }
 
+bool parse_delivery(const char* text, ESHMDelivery* delivery) {
+  if (std::strcmp(text, "latest") == 0) {
+    *delivery = ESHM_DELIVERY_LATEST;
+  } else if (std::strcmp(text, "queue") == 0) {
+    *delivery = ESHM_DELIVERY_QUEUE;
+  } else {
+    return false;
+  }
+  return true;
+}
+
 bool parse_role(const char* text, ESHMRole* role) {
   if (std::strcmp(text, "master") == 0) {
     *role = ESHM_ROLE_MASTER;
@@ -62,6 +74,7 @@ bool parse_option(const std::string& option, const char* value, Options* options
   if (option == "--seconds") return parse_number(value, &options->seconds);
   if (option == "--interval-ms") return parse_number(value, &options->interval_ms);
   if (option == "--backend") return parse_backend(value, &options->backend);
+  if (option == "--delivery") return parse_delivery(value, &options->delivery);
   return false;
 }
 

@@ -12,6 +12,7 @@ struct Options {
   ESHMRole role = ESHM_ROLE_AUTO;
   std::string name = "eshm_demo";
   ESHMBackend backend = ESHM_BACKEND_POSIX;
+  ESHMDelivery delivery = ESHM_DELIVERY_LATEST;
   uint64_t messages = 0;  // master: to send, slave: to receive; 0: no limit
   uint64_t seconds = 0;   // 0: no limit
   uint64_t interval_ms = 100;

@@ -37,7 +37,8 @@ class End:
     def __init__(self, link: eshm.ESHM) -> None:
         self.link = link
         self.latency_us: list[float] = []
-        self.torn = self.old = self.received = 0
+        self.torn = self.old = self.missed = self.received = 0
+        self.started_ns = time.monotonic_ns()
         self.last = (0, 0, 0)  # sender, whom it answers, number
 
     def receive(self, timeout_ms: int) -> tuple[int, int] | None:
@@ -54,12 +55,19 @@ class End:
             print(f"<- TORN {data!r}")
             return None
         number, sender, answers, sent_ns = (int(match.group(i)) for i in (2, 3, 4, 5))
-        self.old += self.last[:2] == (sender, answers) and number <= self.last[2]
-        self.last = (sender, answers, number)
-        self.latency_us.append((now - sent_ns) / 1000)
+        self.count(sender, answers, number)
+        if sent_ns >= self.started_ns:  # others were waiting before this end came
+            self.latency_us.append((now - sent_ns) / 1000)
         prefix = f"ACK {number} from PID {sender} " if match.group(1) == b"ACK" else f"{number} "
         print(f"<- {prefix} {match.group(6).decode(errors='replace')}")
         return number, sender
+
+    def count(self, sender: int, answers: int, number: int) -> None:
+        """Numbers rise by one within one sender, and with the answers to one."""
+        if self.last[:2] == (sender, answers):
+            self.old += number <= self.last[2]
+            self.missed += max(0, number - self.last[2] - 1)
+        self.last = (sender, answers, number)
 
     def be_master(self) -> None:
         number = 0
@@ -80,7 +88,8 @@ class End:
                     pass  # the master went away meanwhile
 
     def summarize(self) -> None:
-        print(f"  received {self.received}, torn {self.torn}, out of order {self.old}")
+        print(f"  received {self.received}, missed {self.missed}, torn {self.torn}, ", end="")
+        print(f"out of order {self.old}")
         if self.latency_us:
             median = statistics.median(self.latency_us)
             print(f"  one way, {len(self.latency_us)} messages: median {median:.1f} us")

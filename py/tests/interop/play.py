@@ -8,6 +8,7 @@ again, then the master; then both are asked to end. Ends only what it started.
 
 from __future__ import annotations
 
+import itertools
 import os
 import pathlib
 import platform
@@ -52,15 +53,19 @@ class Process:
 
 
 class Play:
-    def __init__(self, master: str, slave: str, backend: str, folder: pathlib.Path) -> None:
+    def __init__(
+        self, master: str, slave: str, backend: str, delivery: str, folder: pathlib.Path
+    ) -> None:
         self.languages = {"master": master, "slave": slave}
         self.backend = backend
+        self.delivery = delivery
         self.folder = folder
         self.name = f"interop_{os.getpid()}_{time.monotonic_ns()}"
         self.processes: list[Process] = []
 
     def start(self, role: str) -> Process:
-        words = [*LANGUAGES[self.languages[role]], role, self.name, "--backend", self.backend]
+        words = [*LANGUAGES[self.languages[role]], role, self.name]
+        words += ["--backend", self.backend, "--delivery", self.delivery]
         if self.languages[role] == "C++" and role == "master":
             words += ["--interval-ms", "20"]
         log = self.folder / f"{len(self.processes)}_{role}"
@@ -97,15 +102,26 @@ class Play:
                 if process.process.poll() is None:
                     process.kill()
 
+    @staticmethod
+    def sum_of(pattern: str, text: str) -> int:
+        found = re.findall(pattern, text)
+        if not found:
+            raise AssertionError(f"nobody told {pattern}")
+        return sum(map(int, found))
+
     def judge(
         self, master: Process, slave: Process, slave_back: float, master_back: float
     ) -> dict[str, str]:
         whole = "".join(process.output() for process in self.processes)
         torn = len(re.findall(r"^<- TORN", whole, re.M))
-        disorder = sum(int(n) for n in re.findall(r"out of order (\d+)", whole))
+        disorder = self.sum_of(r"out of order (\d+)", whole)
+        missed = self.sum_of(r"missed (\d+)", whole)
         left = [entry for entry in os.listdir("/dev/shm") if self.name in entry]
-        if torn or disorder or left:
-            raise AssertionError(f"torn {torn}, out of order {disorder}, left {left}")
+        lost = missed if self.delivery == "queue" else 0
+        if torn or disorder or lost or left:
+            raise AssertionError(
+                f"torn {torn}, out of order {disorder}, lost {lost}, left {left}:\n{whole}"
+            )
         medians = [
             re.findall(r"one way, .*median ([0-9.]+) us", end.output())[-1]
             for end in (slave, master)
@@ -114,7 +130,9 @@ class Play:
             "master": self.languages["master"],
             "slave": self.languages["slave"],
             "backend": self.backend,
+            "delivery": self.delivery,
             "received": str(len(re.findall(r"^<- ", whole, re.M))),
+            "missed": str(missed),
             "torn": str(torn),
             "out of order": str(disorder),
             "slave back, ms": f"{slave_back * 1000:.0f}",
@@ -133,7 +151,8 @@ def write_results(path: pathlib.Path, rows: list[dict[str, str]]) -> None:
         "master, and both end in good order. Every message bears a checksum that the other",
         "language verifies. *Back* is the time from the kill to the first answer over the restored",
         "link, the start of the new process included. *To slave* and *to master* are median times",
-        "one way, the reader sleeping. Newest-value channels.",
+        "one way, the reader sleeping. *Missed* counts the numbers that the last two processes did",
+        "not see between those that they saw; it must be 0 in a queue.",
         "",
         f"{platform.system()} {platform.release()}, {os.cpu_count()} cores, Python"
         f" {platform.python_version()}, load {os.getloadavg()[0]:.1f}.",
@@ -151,11 +170,13 @@ def main() -> None:
     # A shell lets its background jobs ignore it, and children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     rows = []
-    for backend in ("posix", "sysv"):
-        for pairing in (("C++", "Python"), ("Python", "C++"), ("Python", "Python"), ("C++", "C++")):
-            with tempfile.TemporaryDirectory() as folder:
-                rows.append(Play(*pairing, backend, pathlib.Path(folder)).run())
-            print(", ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
+    pairings = (("C++", "Python"), ("Python", "C++"), ("Python", "Python"), ("C++", "C++"))
+    for delivery, backend, pairing in itertools.product(
+        ("latest", "queue"), ("posix", "sysv"), pairings
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append(Play(*pairing, backend, delivery, pathlib.Path(folder)).run())
+        print(", ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
     write_results(pathlib.Path(results), rows)
 
 
