@@ -2,6 +2,8 @@
 
 import ctypes
 import dataclasses
+import os
+import subprocess
 from typing import List
 
 import eshm
@@ -26,6 +28,7 @@ class PoseStructure(ctypes.Structure):
 
 POSE_DTYPE = numpy.dtype([("x", "f8"), ("y", "f8"), ("id", "u4")], align=True)
 POSE_TEXT = "Pose{x:f64@0,y:f64@8,id:u32@16}24"
+POSE_FINGERPRINT = 0xEA6FD83F4B7657FD
 
 
 @dataclasses.dataclass
@@ -36,6 +39,15 @@ class Everything:
     grid: Annotated[List[List[float]], "f32[2][3]"]
     label: Annotated[bytes, "char[5]"]
     big: Annotated[int, "u64"]
+
+
+# test/typed_end.cpp has the same.
+EXAMPLES = {
+    "Pose": Pose(1.5, -2.5, 7),
+    "Everything": Everything(
+        True, Pose(1.5, -2.5, 7), -3, [[1, 2, 3], [4, 5, 6]], b"label", 2**64 - 1
+    ),
+}
 
 
 def test_the_fingerprint_is_fnv_1a():
@@ -51,7 +63,7 @@ def test_the_fingerprint_is_fnv_1a():
 def test_three_ways_to_say_one_struct(kind):
     assert kind.text == POSE_TEXT
     assert kind.size == 24
-    assert kind.fingerprint == fingerprint_of(POSE_TEXT)
+    assert kind.fingerprint == fingerprint_of(POSE_TEXT) == POSE_FINGERPRINT
 
 
 def test_the_layout_is_a_c_compilers():
@@ -64,7 +76,7 @@ def test_the_layout_is_a_c_compilers():
 
 def test_a_dataclass_comes_back_equal():
     kind = RecordType.of(Everything)
-    value = Everything(True, Pose(1.5, -2.5, 7), -3, [[1, 2, 3], [4, 5, 6]], b"label", 2**64 - 1)
+    value = EXAMPLES["Everything"]
     data = kind.pack(value)
     assert len(data) == kind.size
     assert kind.unpack(data) == value
@@ -154,3 +166,87 @@ def test_an_array_is_seen_in_the_segment(name):
         assert (frame == 7).all()
         del frame
         assert (receiver.view() == 8).all()
+
+
+# ---- the other end in C++ ------------------------------------------------------------
+
+
+@pytest.fixture
+def cpp_end(name, backend):
+    """cpp_end(verb, record): test/typed_end.cpp, which has told its record's text."""
+    if "ESHM_TYPED_END" not in os.environ:
+        pytest.skip("ESHM_TYPED_END names no C++ end")
+    running = []
+
+    def start(verb, record):
+        process = subprocess.Popen(
+            [os.environ["ESHM_TYPED_END"], verb, record, name, backend.name.lower()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        running.append(process)
+        assert process.stdout.readline() == RecordType.of(type(EXAMPLES[record])).text + "\n"
+        return process
+
+    yield start
+    for process in running:
+        with process:
+            process.stdin.close()
+            if process.wait() not in (0, 3):
+                raise AssertionError(f"typed_end ended with {process.returncode}")
+
+
+@dataclasses.dataclass
+class FlatPose:
+    """What another build may take for a Pose."""
+
+    x: float
+    y: Annotated[float, "f32"]
+    id: Annotated[int, "u32"]
+
+
+FLAT_POSE = RecordType.of(FlatPose, "Pose")
+OPTIONS = {"stale_threshold_ms": 10_000, "max_reconnect_attempts": 1}
+
+
+@pytest.mark.parametrize("record", EXAMPLES)
+def test_a_record_of_cpp_arrives_in_python(name, backend, cpp_end, record):
+    sender = cpp_end("send", record)
+    assert sender.stdout.readline() == "sent\n"
+    value = EXAMPLES[record]
+    with Receiver(name, type(value), backend=backend, **OPTIONS) as receiver:
+        assert receiver.receive(-1) == value
+
+
+@pytest.mark.parametrize("record", EXAMPLES)
+def test_a_record_of_python_arrives_in_cpp(name, backend, cpp_end, record):
+    value = EXAMPLES[record]
+    with Sender(name, type(value), backend=backend, **OPTIONS) as sender:
+        sender.send(value)
+        receiver = cpp_end("receive", record)
+        assert receiver.stdout.readline() == "equal\n"
+        assert receiver.wait() == 0
+
+
+@pytest.mark.parametrize(
+    "theirs, ours",
+    [("Pose", Everything), ("Everything", Pose), ("Pose", FLAT_POSE)],
+    ids=["larger", "smaller", "same name"],
+)
+def test_cpp_and_python_refuse_unlike_types_by_name(name, backend, cpp_end, theirs, ours):
+    ours = RecordType.of(ours)
+    both = [RecordType.of(type(EXAMPLES[theirs])).text, ours.text]
+
+    def names_both(sentence):
+        return all(text in sentence for text in both)
+
+    with Sender(name, ours, backend=backend, **OPTIONS):
+        receiver = cpp_end("receive", theirs)
+        assert names_both(receiver.stdout.readline())
+        assert receiver.wait() == 3
+    sender = cpp_end("send", theirs)
+    assert sender.stdout.readline() == "sent\n"
+    with pytest.raises(eshm.TypeMismatch) as caught:
+        Receiver(name, ours, backend=backend, **OPTIONS)
+    assert names_both(str(caught.value))
