@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import time
 
 import eshm
 import pytest
@@ -250,3 +251,66 @@ def test_an_array_that_is_alive_at_exit_harms_nothing(name, start_child):
         name,
     )
     assert child.end() == (0, "", "")
+
+
+class LoopReader(threading.Thread):
+    """Reads a view over and over: what it saw is right, or it was refused."""
+
+    def __init__(self, view, wanted):
+        super().__init__()
+        self.view, self.wanted = view, wanted
+        self.good = self.wrong = 0
+        self.refusals = []
+        self.stop = threading.Event()
+        self.start()
+
+    def run(self):
+        while not self.stop.is_set() and not self.refusals:
+            try:
+                # Of an array without the GIL, so beside whatever the others do.
+                if isinstance(self.view, numpy.ndarray):
+                    right = numpy.array_equal(self.view, self.wanted)
+                else:
+                    right = bytes(self.view) == self.wanted
+                self.good += right
+                self.wrong += not right
+            except Exception as error:
+                self.refusals.append(error)
+        del self.view
+
+    def await_good(self, count):
+        end = self.good + count
+        while self.good < end and self.is_alive():
+            time.sleep(0.0001)
+
+
+@pytest.mark.parametrize("how", ["array", "memoryview"])
+@pytest.mark.parametrize("ends", [["release"], ["close"], ["release", "close"]], ids="+".join)
+def test_a_view_in_use_outlives_its_end_in_another_thread_or_refuses(name, backend, how, ends):
+    size = 200_000
+    channel = Channel(max_message_size=size)
+    options = {"backend": backend, "m2s": channel, "stale_threshold_ms": 10_000}
+    for number in range(10):
+        with ESHM(f"{name}_{number}", ESHMRole.MASTER, **options) as master:
+            slave = ESHM(f"{name}_{number}", ESHMRole.SLAVE, **options)
+            master.write(b"\7" * size)
+            borrowed = slave.borrow()
+            view = borrowed.__enter__()
+            if how == "array":
+                reader = LoopReader(numpy.frombuffer(view, "u1"), numpy.full(size, 7, "u1"))
+            else:
+                reader = LoopReader(view, b"\7" * size)
+            del view
+            reader.await_good(3)
+            for end in ends:
+                borrowed.release() if end == "release" else slave.close()
+                for byte in range(5):  # into every place that is free now
+                    master.write(bytes([byte]) * size)
+                reader.await_good(3)
+            reader.stop.set()
+            reader.join()
+            slave.close()
+            assert reader.wrong == 0 and reader.good >= 3
+            may_refuse = how == "memoryview" and "release" in ends
+            assert [type(error) for error in reader.refusals] == [ValueError] * may_refuse
+            del borrowed, reader
