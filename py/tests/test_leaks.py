@@ -1,5 +1,10 @@
 """No call leaks: neither references nor memory nor descriptors."""
 
+import asyncio
+import contextlib
+import ctypes
+import dataclasses
+import functools
 import gc
 import os
 import sys
@@ -7,7 +12,9 @@ import tracemalloc
 
 import eshm
 import pytest
-from eshm import ESHM, ESHMRole
+from eshm import ESHM, ESHMRole, Receiver, Sender
+
+numpy = pytest.importorskip("numpy")
 
 CALLS = int(os.environ.get("ESHM_LEAK_CALLS", 100_000))
 
@@ -28,10 +35,121 @@ def fail_softly(call):
     def attempt():
         try:
             call()
-        except (eshm.Error, eshm.Timeout, TypeError, ValueError):
+        except (eshm.Error, eshm.Timeout, TypeError, ValueError, AttributeError, BufferError):
             pass
 
     return attempt
+
+
+@dataclasses.dataclass
+class Pair:
+    left: int
+    right: float
+
+
+class Structure(ctypes.Structure):
+    _fields_ = [("left", ctypes.c_uint64), ("right", ctypes.c_double)]
+
+
+def zero_copy_calls(master, slave):
+    def loan_and(end):
+        loan = master.loan(64)
+        with memoryview(loan) as room:
+            room[0] = 1
+        end(loan)
+
+    def loan_twice():
+        with master.loan(64):
+            master.loan(64)
+
+    def keep_part_of_a_loan():
+        with master.loan(64) as room:
+            part = room[:32]
+        part.release()
+
+    def borrow(take):
+        master.write(b"x" * 64)
+        with take() as view:
+            view[0]
+
+    def take_by_array():
+        master.write(b"x" * 64)
+        numpy.frombuffer(slave.borrow(), "u1").sum()
+
+    def take_by_dlpack():
+        master.write(b"x" * 64)
+        slave.borrow().__dlpack__(max_version=(1, 0))
+
+    return {
+        "loan, publish": lambda: loan_and(eshm.Loan.publish),
+        "loan, discard": lambda: loan_and(eshm.Loan.discard),
+        "loan, forget": lambda: master.loan(64),
+        "one loan too many": fail_softly(loan_twice),
+        "a loan seen at its end": fail_softly(keep_part_of_a_loan),
+        "borrow": lambda: borrow(slave.borrow),
+        "try_borrow": lambda: borrow(slave.try_borrow),
+        "try_borrow nothing": master.try_borrow,
+        "borrow into an array": take_by_array,
+        "borrow by dlpack": take_by_dlpack,
+    }
+
+
+def waiting_calls(master, slave, loop):
+    iterator, messages = iter(slave), slave.messages()
+
+    def ask_any():
+        master.write(b"x" * 64)
+        eshm.wait_any([slave], -1)
+        slave.read()
+
+    def take_next():
+        master.write(b"x" * 64)
+        next(iterator)
+
+    async def take_late_message():
+        taking = asyncio.ensure_future(messages.__anext__())
+        await asyncio.sleep(0)
+        master.write(b"x" * 64)
+        await taking
+
+    def run(make, *arguments):
+        return lambda: loop.run_until_complete(make(*arguments))
+
+    def listen():
+        master.on_event(lambda link, event: None)
+        master.on_event(None)
+
+    return {
+        "fileno": slave.fileno,
+        "wait_any": ask_any,
+        "wait_any nothing": fail_softly(lambda: eshm.wait_any([slave], 0)),
+        "iter": take_next,
+        "messages": run(take_late_message),
+        "read_async nothing": fail_softly(run(slave.read_async, 0)),
+        "on_event": listen,
+    }
+
+
+def typed_calls(master, slave):
+    calls = {}
+    kinds = {
+        "dataclass": (Pair, Pair(1, 2.0)),
+        "ctypes": (Structure, Structure(1, 2.0)),
+        "numpy": (numpy.dtype(("f8", 8)), numpy.ones(8)),
+    }
+    for word, (kind, value) in kinds.items():
+        sender, receiver = Sender(master, kind), Receiver(slave, kind)
+
+        def exchange(take, sender=sender, value=value):
+            sender.send(value)
+            take()
+
+        calls[f"{word} receive"] = functools.partial(exchange, receiver.receive)
+        calls[f"{word} try_receive"] = functools.partial(exchange, receiver.try_receive)
+        calls[f"{word} view"] = functools.partial(exchange, receiver.view)
+        calls[f"{word} wrong"] = fail_softly(functools.partial(sender.send, "text"))
+    calls["Sender and Receiver"] = lambda: (Sender(master, Pair), Receiver(slave, Pair))
+    return calls
 
 
 def calls_of(master, slave):
@@ -71,37 +189,34 @@ def calls_of(master, slave):
     }
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        "write",
-        "write a buffer",
-        "write too much",
-        "write no buffer",
-        "read",
-        "try_read",
-        "try_read nothing",
-        "read_msg",
-        "read_into",
-        "read nothing",
-        "read too little",
-        "wrong arguments",
-        "get_stats",
-        "get_stats_ex",
-        "get_role",
-        "is_remote_alive",
-        "get_remote_state",
-        "update_heartbeat",
-        "repr",
-        "enter",
-        "reduce",
-        "error_string",
-    ],
-)
-def test_a_hundred_thousand_calls_leave_nothing(name, call):
+def all_calls(master, slave, loop):
+    return {
+        **calls_of(master, slave),
+        **zero_copy_calls(master, slave),
+        **waiting_calls(master, slave, loop),
+        **typed_calls(master, slave),
+    }
+
+
+@contextlib.contextmanager
+def world(name):
+    loop = asyncio.new_event_loop()
     with ESHM(name, ESHMRole.MASTER, stale_threshold_ms=10_000) as master:
         with ESHM(name, ESHMRole.SLAVE, stale_threshold_ms=10_000) as slave:
-            assert grown_by(calls_of(master, slave)[call], CALLS) < 100
+            yield all_calls(master, slave, loop)
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
+def names_of_calls():
+    with world(f"pytest_{os.getpid()}_names") as calls:
+        return list(calls)
+
+
+@pytest.mark.parametrize("call", names_of_calls())
+def test_a_hundred_thousand_calls_leave_nothing(name, call):
+    with world(name) as calls:
+        assert grown_by(calls[call], CALLS) < 100
 
 
 def test_opening_and_closing_leaves_nothing(name):
