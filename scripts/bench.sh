@@ -38,3 +38,11 @@ for delivery in latest queue; do
 done
 "$out/bench/bench_liveness" --kills "$kills" --silent-deaths "$silent" \
   --slices "$slices" --load "$load"
+
+printf '\n-- Python\n'
+py/build_shared_lib.sh
+export PYTHONPATH=$PWD/py
+python=build-scripts/venv/bin/python
+"$python" py/benchmarks/bench.py --cpp "$out/bench/bench_oneway"
+"$python" py/benchmarks/bench_frames.py --source "$out/bench/frame_source"
+"$python" py/benchmarks/bench_interrupt.py
