@@ -642,6 +642,7 @@ TEST_P(ObserverTest, RubbishInTheSegmentIsAnErrorAndNeverACrash) {
     void* loan = nullptr;
     ASSERT_EQ(eshm_loan(master.get(), 1, &loan), ESHM_SUCCESS);
     const auto page = reinterpret_cast<uintptr_t>(loan) & ~uintptr_t(4095);
+    std::atomic<uint64_t> stores{0};
     std::atomic<bool> is_over{false};
     std::thread hostile([&] {
       auto* const words = reinterpret_cast<std::atomic<uint64_t>*>(page);
@@ -649,9 +650,11 @@ TEST_P(ObserverTest, RubbishInTheSegmentIsAnErrorAndNeverACrash) {
       while (!is_over) {
         const uint64_t word = dice() % 8 == 0 ? dice() % 64 : dice();
         words[8 + dice() % 504].store(word, std::memory_order_relaxed);
+        ++stores;
       }
     });
-    for (int i = 0; i < 300; ++i) errors += look(observer.get(), 0).code == ESHM_ERROR_CORRUPT;
+    // Until every word has been hit forty times over.
+    while (stores < 20000) errors += look(observer.get(), 0).code == ESHM_ERROR_CORRUPT;
     is_over = true;
     hostile.join();
   }
