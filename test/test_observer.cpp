@@ -642,23 +642,23 @@ TEST_P(ObserverTest, RubbishInTheSegmentIsAnErrorAndNeverACrash) {
     void* loan = nullptr;
     ASSERT_EQ(eshm_loan(master.get(), 1, &loan), ESHM_SUCCESS);
     const auto page = reinterpret_cast<uintptr_t>(loan) & ~uintptr_t(4095);
-    std::atomic<uint64_t> stores{0};
+    auto* const words = reinterpret_cast<std::atomic<uint64_t>*>(page);
+    std::mt19937_64 dice(seed() + round);
+    const auto scribble = [&] {
+      // Half of it such that may be taken for the next message's number.
+      const uint64_t word = dice() % 2 == 0 ? dice() % 16 : dice();
+      words[8 + dice() % 504].store(word, std::memory_order_relaxed);
+    };
+    // In turn first: what is seen does not hang on who gets a core.
+    for (int turn = 0; turn < 500; ++turn) {
+      for (int i = 0; i < 50; ++i) scribble();
+      errors += look(observer.get(), 0).code == ESHM_ERROR_CORRUPT;
+    }
     std::atomic<bool> is_over{false};
     std::thread hostile([&] {
-      auto* const words = reinterpret_cast<std::atomic<uint64_t>*>(page);
-      std::mt19937_64 dice(seed() + round);
-      while (!is_over) {
-        // Half of them such that may be taken for the next message's number.
-        const uint64_t word = dice() % 2 == 0 ? dice() % 16 : dice();
-        words[8 + dice() % 504].store(word, std::memory_order_relaxed);
-        // In turn with the looks, also where both have but one core.
-        if (++stores % 50 == 0) std::this_thread::yield();
-      }
+      while (!is_over) scribble();
     });
-    while (stores < 5000) {
-      errors += look(observer.get(), 0).code == ESHM_ERROR_CORRUPT;
-      std::this_thread::yield();
-    }
+    for (int i = 0; i < 300; ++i) (void)look(observer.get(), 0);
     is_over = true;
     hostile.join();
   }
