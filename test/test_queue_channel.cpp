@@ -750,6 +750,16 @@ TEST_F(Queue, AThreadThatNeverComesBackDoesNotStopTheLink) {
   }
 }
 
+TEST_F(Queue, WhoeverWaitsWithoutReadingLetsGoOfWhatFillsTheRing) {
+  use(1024, 400);
+  for (int n = 0; n < 100; ++n) {
+    ASSERT_EQ(write_text(std::string(400, 'x')), Write::kDone) << n;
+    ASSERT_EQ(read_text(1).size(), 400u);
+    ASSERT_FALSE(reader_.has_next());
+    reader_.settle_while_waiting();
+  }
+}
+
 TEST_F(Queue, MoreThreadsThanHandsAreServed) {
   use(64 * 1024, 100);
   for (uint64_t thread = 1; thread <= 500; ++thread) {
