@@ -10,6 +10,7 @@
 #include "api/settings_of.h"
 #include "endpoint/endpoint.h"
 #include "endpoint/observer.h"
+#include "endpoint/talking.h"
 #include "endpoint/wait_any.h"
 
 static_assert(sizeof(ESHMConfig) == 256, "part of the ABI");
@@ -30,6 +31,7 @@ using eshm::endpoint::fail;
 using eshm::endpoint::Failure;
 using eshm::endpoint::Handle;
 using eshm::endpoint::Observer;
+using eshm::endpoint::Taken;
 
 constexpr uint32_t kDefaultReadMs = 1000;
 constexpr const char* kNothingUnread = "there is nothing unread";
@@ -45,21 +47,30 @@ int invalid(const char* text) { return remember_static(ESHM_ERROR_INVALID_PARAM,
 
 int unsupported(const char* text) { return remember_static(ESHM_ERROR_UNSUPPORTED, text); }
 
-// Every call's first question.
-int check(ESHMHandle* handle) {
+// What keeps a call from its handle, out of the way of those that succeed.
+[[gnu::cold, gnu::noinline]] int refuse_handle(ESHMHandle* handle) {
   if (handle == nullptr) return invalid("the handle is NULL");
-  if (base_of(handle)->is_of_this_process()) return ESHM_SUCCESS;
   return remember_static(ESHM_ERROR_NOT_INITIALIZED,
                          "the handle was inherited by fork: it belongs to the parent process; "
                          "open one of your own");
 }
 
-// The same of a call that takes a master or a slave.
-int check_end(ESHMHandle* handle) {
-  const int unusable = check(handle);
-  if (unusable != ESHM_SUCCESS || !is_observer(handle)) return unusable;
+[[gnu::cold, gnu::noinline]] int refuse_observer() {
   return remember_static(ESHM_ERROR_ROLE_MISMATCH,
                          "the handle is an observer's: it reads, and neither writes, borrows nor beats");
+}
+
+// Every call's first question.
+inline int check(ESHMHandle* handle) {
+  const bool is_usable = handle != nullptr && base_of(handle)->is_of_this_process();
+  return is_usable ? ESHM_SUCCESS : refuse_handle(handle);
+}
+
+// The same of a call that takes a master or a slave.
+inline int check_end(ESHMHandle* handle) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS || !is_observer(handle)) return unusable;
+  return refuse_observer();
 }
 
 // The same of a call that an observer has no thread, and no place to wait, for.
@@ -98,29 +109,67 @@ void hand_out(const Struct& from, Struct* to) {
   to->struct_size = size;
 }
 
-inline int write(ESHMHandle* handle, const void* data, size_t size, uint32_t timeout_ms) {
-  const int unusable = check_end(handle);
-  if (unusable != ESHM_SUCCESS) return unusable;
-  if (data == nullptr && size != 0) return invalid("the data is NULL");
-  const int code = endpoint_of(handle)->write(data, size, timeout_ms);
-  if (code == ESHM_SUCCESS) return code;
+[[gnu::noinline]] int write_failed(ESHMHandle* handle, int code, size_t size,
+                                   uint32_t timeout_ms) {
   if (code == ESHM_ERROR_BUFFER_FULL) return remember_static(code, "the queue is full");
   if (code == ESHM_ERROR_TIMEOUT) return remember(endpoint_of(handle)->explain_no_room(timeout_ms));
   return failed(handle, code, size, timeout_ms);
 }
 
-inline int read(ESHMHandle* handle, void* buffer, size_t buffer_size, ESHMMessageInfo& info,
-         uint32_t timeout_ms) {
-  const int unusable = check(handle);
+[[gnu::noinline]] int read_failed(ESHMHandle* handle, int code, size_t buffer_size,
+                                  uint64_t message_size, uint32_t timeout_ms) {
+  if (code == ESHM_ERROR_BUFFER_TOO_SMALL) return message_too_large(buffer_size, message_size);
+  return failed(handle, code, 0, timeout_ms);
+}
+
+inline int write(ESHMHandle* handle, const void* data, size_t size, uint32_t timeout_ms) {
+  const int unusable = check_end(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
-  if (buffer == nullptr && buffer_size != 0) return invalid("the buffer is NULL");
-  const int code = is_observer(handle)
-                       ? observer_of(handle)->read(buffer, buffer_size, info, timeout_ms)
-                       : endpoint_of(handle)->read(buffer, buffer_size, info, timeout_ms);
+  if (data == nullptr && size != 0) return invalid("the data is NULL");
+  const int code = endpoint_of(handle)->write(data, size, timeout_ms);
+  return code == ESHM_SUCCESS ? code : write_failed(handle, code, size, timeout_ms);
+}
+
+ESHM_ALWAYS_INLINE int read(ESHMHandle* handle, void* buffer, size_t buffer_size, Taken& taken,
+                uint32_t timeout_ms) {
+  const int code = endpoint_of(handle)->read(buffer, buffer_size, taken, timeout_ms);
   if (code == ESHM_SUCCESS) return code;
   if (code == ESHM_ERROR_NO_DATA) return remember_static(code, kNothingUnread);
-  if (code == ESHM_ERROR_BUFFER_TOO_SMALL) return message_too_large(buffer_size, info.size);
-  return failed(handle, code, 0, timeout_ms);
+  return read_failed(handle, code, buffer_size, taken.message.size, timeout_ms);
+}
+
+[[gnu::noinline]] int observe(ESHMHandle* handle, void* buffer, size_t buffer_size,
+                              ESHMMessageInfo& info, uint32_t timeout_ms) {
+  const int code = observer_of(handle)->read(buffer, buffer_size, info, timeout_ms);
+  if (code == ESHM_SUCCESS) return code;
+  if (code == ESHM_ERROR_NO_DATA) return remember_static(code, kNothingUnread);
+  return read_failed(handle, code, buffer_size, info.size, timeout_ms);
+}
+
+// What keeps a read from its buffer.
+inline int check_read(ESHMHandle* handle, const void* buffer, size_t buffer_size) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  return buffer == nullptr && buffer_size != 0 ? invalid("the buffer is NULL") : ESHM_SUCCESS;
+}
+
+// `bytes`: of the message that was read, or that is too large; otherwise 0.
+ESHM_ALWAYS_INLINE int read_bytes(ESHMHandle* handle, void* buffer, size_t buffer_size,
+                                  size_t& bytes, uint32_t timeout_ms) {
+  bytes = 0;
+  const int unusable = check_read(handle, buffer, buffer_size);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  if (eshm::os::rarely(is_observer(handle))) {
+    ESHMMessageInfo info = {};
+    const int code = observe(handle, buffer, buffer_size, info, timeout_ms);
+    bytes = info.size;
+    return code;
+  }
+  Taken taken;
+  const int code = read(handle, buffer, buffer_size, taken, timeout_ms);
+  const bool is_told = code == ESHM_SUCCESS || code == ESHM_ERROR_BUFFER_TOO_SMALL;
+  bytes = is_told ? taken.message.size : 0;
+  return code;
 }
 
 ESHMPeerState remote_state(ESHMHandle* handle) {
@@ -217,24 +266,32 @@ ESHM_EXPORT int eshm_write_ex(ESHMHandle* handle, const void* data, size_t size,
 }
 
 ESHM_EXPORT int eshm_read(ESHMHandle* handle, void* buffer, size_t buffer_size) {
-  ESHMMessageInfo info;
-  const int code = read(handle, buffer, buffer_size, info, kDefaultReadMs);
-  return code == ESHM_SUCCESS ? int(info.size) : code;
+  size_t bytes;
+  const int code = read_bytes(handle, buffer, buffer_size, bytes, kDefaultReadMs);
+  return code == ESHM_SUCCESS ? int(bytes) : code;
 }
 
 ESHM_EXPORT int eshm_read_ex(ESHMHandle* handle, void* buffer, size_t buffer_size,
                              size_t* bytes_read, uint32_t timeout_ms) {
-  ESHMMessageInfo info;
-  info.size = 0;
-  const int code = read(handle, buffer, buffer_size, info, timeout_ms);
-  if (bytes_read != nullptr) *bytes_read = info.size;
+  size_t bytes;
+  const int code = read_bytes(handle, buffer, buffer_size, bytes, timeout_ms);
+  if (bytes_read != nullptr) *bytes_read = bytes;
   return code;
 }
 
 ESHM_EXPORT int eshm_read_msg(ESHMHandle* handle, void* buffer, size_t buffer_size,
                               ESHMMessageInfo* info, uint32_t timeout_ms) {
+  const int unusable = check_read(handle, buffer, buffer_size);
+  if (unusable != ESHM_SUCCESS) return unusable;
   ESHMMessageInfo whole = {};
-  const int code = read(handle, buffer, buffer_size, whole, timeout_ms);
+  int code;
+  if (is_observer(handle)) {
+    code = observe(handle, buffer, buffer_size, whole, timeout_ms);
+  } else {
+    Taken taken;
+    code = read(handle, buffer, buffer_size, taken, timeout_ms);
+    endpoint_of(handle)->tell(taken, whole);
+  }
   if (info != nullptr && (code == ESHM_SUCCESS || code == ESHM_ERROR_BUFFER_TOO_SMALL)) {
     hand_out(whole, info);
   }

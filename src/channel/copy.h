@@ -1,15 +1,17 @@
 // Copying bytes that another process may be changing, or reading, meanwhile.
 //
 // A plain memcpy of such bytes is a data race: the compiler may split a load,
-// repeat it or move it across a fence. These copies go by relaxed atomic words,
-// or by instructions that the compiler does not look into (the caller's fences
-// order both). Shared areas are aligned to eight bytes and rounded up to them,
-// so whole words may be touched there.
+// repeat it or move it across a fence. These copies go by instructions that the
+// compiler does not look into, or by relaxed atomic words (the caller's fences
+// order both). Shared areas are aligned to eight bytes and rounded up to them:
+// the words touch all of the last one.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+
+#include "os/cpu.h"
 
 namespace eshm::channel {
 
@@ -31,37 +33,10 @@ constexpr size_t kLongCopyBytes = 1024;
 void copy_to_shared_long(std::byte* shared, const void* source, size_t bytes);
 void copy_from_shared_long(void* target, const std::byte* shared, size_t bytes);
 
-constexpr size_t kBlockBytes = 64;
-
-#ifndef ESHM_COPY_BY_WORDS
-// One cache line's worth by four vector registers.
-inline void copy_block(void* target, const void* source) {
-  struct Block {
-    unsigned char bytes[kBlockBytes];
-  };
-  asm volatile(
-      "movdqu   (%[from]), %%xmm0\n\t"
-      "movdqu 16(%[from]), %%xmm1\n\t"
-      "movdqu 32(%[from]), %%xmm2\n\t"
-      "movdqu 48(%[from]), %%xmm3\n\t"
-      "movdqu %%xmm0,   (%[to])\n\t"
-      "movdqu %%xmm1, 16(%[to])\n\t"
-      "movdqu %%xmm2, 32(%[to])\n\t"
-      "movdqu %%xmm3, 48(%[to])"
-      : "=m"(*static_cast<Block*>(target))
-      : [to] "r"(target), [from] "r"(source), "m"(*static_cast<const Block*>(source))
-      : "xmm0", "xmm1", "xmm2", "xmm3");
-}
-#endif
+#ifdef ESHM_COPY_BY_WORDS
 
 inline void copy_to_shared(std::byte* shared, const void* source, size_t bytes) {
   const auto* from = static_cast<const unsigned char*>(source);
-#ifndef ESHM_COPY_BY_WORDS
-  if (bytes >= kLongCopyBytes) return copy_to_shared_long(shared, source, bytes);
-  for (; bytes >= kBlockBytes; bytes -= kBlockBytes, from += kBlockBytes, shared += kBlockBytes) {
-    copy_block(shared, from);
-  }
-#endif
   auto* to = reinterpret_cast<SharedWord*>(shared);
   for (; bytes >= sizeof(uint64_t); bytes -= sizeof(uint64_t), from += sizeof(uint64_t)) {
     uint64_t word;
@@ -77,12 +52,6 @@ inline void copy_to_shared(std::byte* shared, const void* source, size_t bytes) 
 
 inline void copy_from_shared(void* target, const std::byte* shared, size_t bytes) {
   auto* to = static_cast<unsigned char*>(target);
-#ifndef ESHM_COPY_BY_WORDS
-  if (bytes >= kLongCopyBytes) return copy_from_shared_long(target, shared, bytes);
-  for (; bytes >= kBlockBytes; bytes -= kBlockBytes, to += kBlockBytes, shared += kBlockBytes) {
-    copy_block(to, shared);
-  }
-#endif
   const auto* from = reinterpret_cast<const SharedWord*>(shared);
   for (; bytes >= sizeof(uint64_t); bytes -= sizeof(uint64_t), to += sizeof(uint64_t)) {
     const uint64_t word = __atomic_load_n(from++, __ATOMIC_RELAXED);
@@ -93,5 +62,75 @@ inline void copy_from_shared(void* target, const std::byte* shared, size_t bytes
     std::memcpy(to, &word, bytes);
   }
 }
+
+#else
+
+// So many bytes by one register, or by four: a cache line's worth.
+template <size_t kBytes>
+struct Bytes {
+  unsigned char bytes[kBytes];
+};
+inline void copy_line(void* target, const void* source) {
+  asm volatile(
+      "movdqu   (%[from]), %%xmm0\n\t"
+      "movdqu 16(%[from]), %%xmm1\n\t"
+      "movdqu 32(%[from]), %%xmm2\n\t"
+      "movdqu 48(%[from]), %%xmm3\n\t"
+      "movdqu %%xmm3, 48(%[to])\n\t"
+      "movdqu %%xmm2, 32(%[to])\n\t"
+      "movdqu %%xmm1, 16(%[to])\n\t"
+      "movdqu %%xmm0,   (%[to])"
+      : "=m"(*static_cast<Bytes<64>*>(target))
+      : [to] "r"(target), [from] "r"(source), "m"(*static_cast<const Bytes<64>*>(source))
+      : "xmm0", "xmm1", "xmm2", "xmm3");
+}
+inline void copy_16(void* target, const void* source) {
+  asm volatile("movdqu %[from], %%xmm0\n\tmovdqu %%xmm0, %[to]"
+               : [to] "=m"(*static_cast<Bytes<16>*>(target))
+               : [from] "m"(*static_cast<const Bytes<16>*>(source))
+               : "xmm0");
+}
+template <class Word>
+void copy_word(void* target, const void* source) {
+  Word word;
+  asm volatile("mov %[from], %[word]\n\tmov %[word], %[to]"
+               : [to] "=m"(*static_cast<Bytes<sizeof(Word)>*>(target)), [word] "=&r"(word)
+               : [from] "m"(*static_cast<const Bytes<sizeof(Word)>*>(source)));
+}
+
+// By pieces of one size, the first of which may overlap the second: a few
+// branches, whatever the length. From the end to the beginning: the first line
+// is the one that a reader polls, and takes away until it is written again.
+template <size_t kPiece, class CopyPiece>
+ESHM_ALWAYS_INLINE void copy_in_pieces(unsigned char* to, const unsigned char* from, size_t bytes,
+                                       const CopyPiece& copy_piece) {
+  while (bytes > kPiece) {
+    bytes -= kPiece;
+    copy_piece(to + bytes, from + bytes);
+  }
+  copy_piece(to, from);
+}
+
+ESHM_ALWAYS_INLINE void copy_short(void* target, const void* source, size_t bytes) {
+  auto* const to = static_cast<unsigned char*>(target);
+  const auto* const from = static_cast<const unsigned char*>(source);
+  if (bytes >= 64) return copy_in_pieces<64>(to, from, bytes, copy_line);
+  if (bytes >= 16) return copy_in_pieces<16>(to, from, bytes, copy_16);
+  if (bytes >= 8) return copy_in_pieces<8>(to, from, bytes, copy_word<uint64_t>);
+  if (bytes >= 4) return copy_in_pieces<4>(to, from, bytes, copy_word<uint32_t>);
+  for (size_t i = 0; i < bytes; ++i) copy_word<uint8_t>(to + i, from + i);
+}
+
+ESHM_ALWAYS_INLINE void copy_to_shared(std::byte* shared, const void* source, size_t bytes) {
+  if (bytes >= kLongCopyBytes) return copy_to_shared_long(shared, source, bytes);
+  copy_short(shared, source, bytes);
+}
+
+ESHM_ALWAYS_INLINE void copy_from_shared(void* target, const std::byte* shared, size_t bytes) {
+  if (bytes >= kLongCopyBytes) return copy_from_shared_long(target, shared, bytes);
+  copy_short(target, shared, bytes);
+}
+
+#endif
 
 }  // namespace eshm::channel

@@ -1,11 +1,13 @@
 #include "channel/latest.h"
 
-#include "channel/copy.h"
-
 namespace eshm::channel {
 
+using latest::complete;
+using latest::hint_of;
+using latest::is_complete;
+using latest::kUnnumbered;
+using latest::prepared;
 using layout::Slot;
-using layout::StampedSlot;
 using std::memory_order_acquire;
 using std::memory_order_relaxed;
 using std::memory_order_release;
@@ -25,17 +27,9 @@ constexpr int kTornUnderPin = 64;
 // An observer has no pin: it tries again at its next look.
 constexpr int kLooksUnpinned = 16;
 
-// Slot::sequence: 2n, message n is complete; 2n + 1, message n will be here if
-// it comes next; 1, on loan for a message that has no number yet; 0, empty.
-constexpr uint64_t kUnnumbered = 1;
-uint64_t complete(uint64_t number) { return number << 1; }
-uint64_t prepared(uint64_t number) { return number << 1 | 1; }
-bool is_complete(uint64_t sequence) { return sequence != 0 && (sequence & 1) == 0; }
-
 // No writer comes so far. Above it the hint has no room, and sums could wrap.
 constexpr uint64_t kLastNumber = uint64_t(1) << 55;
 
-uint64_t hint_of(uint64_t number, uint32_t slot) { return number << 8 | slot; }
 uint64_t number_in(uint64_t hint) { return hint >> 8; }
 uint32_t slot_in(uint64_t hint) { return uint32_t(hint & 0xff); }
 
@@ -54,48 +48,15 @@ SlotRing::SlotRing(const ChannelView& view)
 
 // ---- writer -----------------------------------------------------------------
 
-namespace {
-
-bool is_pinned(const std::atomic<uint32_t>* pins, uint32_t pin_count, uint32_t index) {
-  for (uint32_t pin = 0; pin < pin_count; ++pin) {
-    // W2. Acquire: a borrower's last look came before its release (no load more on x86).
-    if (pins[pin].load(memory_order_acquire) == index + 1) return true;
+bool LatestWriter::is_pinned_still(uint32_t index) {
+  bool is_any = false;
+  for (uint32_t pin = 0; pin < ring_.pin_count; ++pin) {
+    const uint32_t pinned = ring_.pins[pin].load(memory_order_acquire);  // W2
+    if (pinned == index + 1) return true;
+    is_any = is_any || pinned != 0;
   }
+  sees_pins_ = is_any;
   return false;
-}
-
-}  // namespace
-
-inline bool LatestWriter::is_in_use(uint32_t index) const {
-  return index == newest_slot_ || index == next_slot_[0] || index == next_slot_[1] ||
-         is_loaned_[index];
-}
-
-// Marks a slot, long before a message is stored there. False: somebody has
-// pinned it, and it stays as it was. (Looked at first, so that a copy under a
-// pin fails only when the pin comes between the two looks.)
-inline bool LatestWriter::mark(uint32_t index, uint64_t sequence) {
-  std::atomic<uint64_t>& word = ring_.slot(index).sequence;
-  const uint64_t before = word.load(memory_order_relaxed);
-  // Loaded ahead of the fence, which makes all loads behind it wait.
-  const std::atomic<uint32_t>* const pins = ring_.pins;
-  const uint32_t pin_count = ring_.pin_count;
-  if (is_pinned(pins, pin_count, index)) return false;
-  word.store(sequence, memory_order_relaxed);  // W1
-  // F1. Pairs with F2: whoever copied a byte that is stored after this sees
-  // the mark. Pairs with F3: either the pin is seen below, or its owner sees
-  // the mark. And orders the publication before the look for announcements.
-  std::atomic_thread_fence(memory_order_seq_cst);
-  if (!is_pinned(pins, pin_count, index)) return true;
-  word.store(before, memory_order_release);
-  return false;
-}
-
-// Takes the first free slot from `first` on. There always is one: slots =
-// newest + the next two + one for each pin and loan.
-inline uint32_t LatestWriter::take_slot(uint32_t first, uint64_t sequence) {
-  if (!is_in_use(first) && mark(first, sequence)) return first;
-  return take_another_slot(first, sequence);
 }
 
 uint32_t LatestWriter::take_another_slot(uint32_t index, uint64_t sequence) {
@@ -136,39 +97,17 @@ void LatestWriter::adopt(const ChannelView& view, uint32_t generation) {
   next_slot_[1] = take_slot(after_home_, prepared(newest_number_ + 2));
 }
 
-// Makes what stands in the slot the next message.
-inline void LatestWriter::publish_slot(uint32_t index, size_t size, uint64_t timestamp_ns) {
-  Slot& target = ring_.slot(index);
-  target.size.store(uint32_t(size), memory_order_relaxed);
-  target.generation.store(generation_, memory_order_relaxed);
-  if (ring_.is_stamped) {
-    reinterpret_cast<StampedSlot&>(target).timestamp_ns.store(timestamp_ns, memory_order_relaxed);
-  }
-  const uint64_t number = ++newest_number_;
-  newest_slot_ = index;
-  // W4 -> R1. The publication: whoever sees this number sees the message.
-  target.sequence.store(complete(number), memory_order_release);
-  // W5 -> R2.
-  ring_.hint->store(hint_of(number, index), memory_order_release);
-  next_slot_[0] = next_slot_[1];
-  next_slot_[1] = kNone;
-  after_home_ = ring_.next(after_home_);
-  next_slot_[1] = take_slot(after_home_, prepared(number + 2));
-}
-
-void LatestWriter::write(const void* data, size_t size, uint64_t timestamp_ns) {
-  if (loans_out_ != 0 && is_loaned_[next_slot_[0]]) {
-    retract(next_slot_[0]);
-    next_slot_[0] = take_slot(ring_.home_of(newest_number_ + 1), prepared(newest_number_ + 1));
-  }
-  copy_to_shared(ring_.payload(next_slot_[0]), data, size);  // W3
-  publish_slot(next_slot_[0], size, timestamp_ns);
-}
-
 // The next message will not be in that slot after all. While its home promises
 // it, a reader looks nowhere else; so this comes before the publication.
 void LatestWriter::retract(uint32_t index) {
   ring_.slot(index).sequence.store(is_loaned_[index] ? kUnnumbered : 0, memory_order_relaxed);
+}
+
+// A copy goes beside what is on loan.
+void LatestWriter::leave_loaned_slot() {
+  if (!is_loaned_[next_slot_[0]]) return;
+  retract(next_slot_[0]);
+  next_slot_[0] = take_slot(ring_.home_of(newest_number_ + 1), prepared(newest_number_ + 1));
 }
 
 WriteResult LatestWriter::loan(size_t size, void** payload) {
@@ -200,7 +139,7 @@ WriteResult LatestWriter::publish(const void* payload, size_t size, uint64_t tim
   is_loaned_[index] = false;
   --loans_out_;
   if (index != next_slot_[0]) retract(next_slot_[0]);
-  publish_slot(index, size, timestamp_ns);
+  publish_slot(ring_.slot(index), index, size, timestamp_ns);
   return WriteResult::kDone;
 }
 
@@ -231,49 +170,24 @@ void LatestView::begin(const ChannelView& view) {
   after_home_ = ring_.next(next_home_);
 }
 
-void LatestView::remember(uint64_t number) {
-  next_home_ = number == last_read_ + 1 ? after_home_ : ring_.home_of(number + 1);
-  after_home_ = ring_.next(next_home_);
-  last_read_ = number;
-}
-
-// The next message is looked for where it must appear, in the very line that
-// carries it. Two lines tell that it is there and the newest: its home, and the
-// home of the one behind it, which was marked before and so is at hand.
-inline bool LatestView::find(Candidate& candidate, bool thorough, bool& corrupt) const {
+// Lapped, or several came, or the message went elsewhere. `is_home`, `behind`:
+// what find() has seen.
+LatestView::Sight LatestView::find_elsewhere(Candidate& candidate, bool is_home, uint64_t behind,
+                                             bool thorough) const {
   const uint64_t next = last_read_ + 1;
-  const Slot& home = ring_.slot(next_home_);
-  const Slot& after = ring_.slot(after_home_);
-  const uint64_t sequence = home.sequence.load(memory_order_acquire);  // R1 -> W4
-  if (sequence == prepared(next)) {
-    // The writer takes that mark away before it publishes elsewhere: nothing
-    // is new. While one waits, fetch the lines that the message needs besides.
-    __builtin_prefetch(&after);
-    __builtin_prefetch(reinterpret_cast<const std::byte*>(&home) + layout::kLineBytes);
-    return false;
-  }
-  const bool is_home = sequence == complete(next);
-  const uint64_t behind = is_home ? after.sequence.load(memory_order_acquire) : 0;
-  if (behind == prepared(next + 1)) {
-    candidate = {next, next_home_};
-    return true;
-  }
-  // Lapped, or several came, or the message went elsewhere.
-  const bool is_hinted = find_by_hint(candidate, thorough, corrupt);
-  if (corrupt) return false;
-  if (!is_home || candidate.number > next) return is_hinted;
+  const Sight hinted = find_by_hint(candidate, thorough);
+  if (hinted == Sight::kCorrupt || !is_home || candidate.number > next) return hinted;
   // The hint follows the publication: what was seen counts, too.
   candidate = behind == complete(next + 1) ? Candidate{next + 1, after_home_}
                                            : Candidate{next, next_home_};
-  return true;
+  return Sight::kMessage;
 }
 
-bool LatestView::find_by_hint(Candidate& candidate, bool thorough, bool& corrupt) const {
+LatestView::Sight LatestView::find_by_hint(Candidate& candidate, bool thorough) const {
   const uint64_t hint = ring_.hint->load(memory_order_acquire);  // R2 -> W5
   candidate = {number_in(hint), slot_in(hint)};
   // A message found at its home is one ahead of the hint at the most.
-  corrupt = candidate.number + 1 < last_read_ || candidate.slot >= ring_.count;
-  if (corrupt) return false;
+  if (candidate.number + 1 < last_read_ || candidate.slot >= ring_.count) return Sight::kCorrupt;
   if (thorough) {
     for (uint32_t index = 0; index < ring_.count; ++index) {
       const uint64_t sequence = ring_.slot(index).sequence.load(memory_order_acquire);
@@ -282,47 +196,7 @@ bool LatestView::find_by_hint(Candidate& candidate, bool thorough, bool& corrupt
       }
     }
   }
-  return candidate.number > last_read_;
-}
-
-// False where the slot holds another message by now.
-inline bool LatestView::take_header(const Candidate& candidate, Message& message) const {
-  const Slot& source = ring_.slot(candidate.slot);
-  if (source.sequence.load(memory_order_acquire) != complete(candidate.number)) return false;  // R1
-  message.number = candidate.number;
-  message.size = source.size.load(memory_order_relaxed);
-  message.generation = source.generation.load(memory_order_relaxed);
-  message.timestamp_ns =
-      ring_.is_stamped
-          ? reinterpret_cast<const StampedSlot&>(source).timestamp_ns.load(memory_order_relaxed)
-          : 0;
-  return true;
-}
-
-// All that was loaded from the slot before this belongs to that message.
-inline bool LatestView::is_still(const Candidate& candidate) const {
-  std::atomic_thread_fence(memory_order_acquire);  // F2 -> F1
-  return ring_.slot(candidate.slot).sequence.load(memory_order_relaxed) ==
-         complete(candidate.number);  // R4
-}
-
-inline LatestView::Copy LatestView::copy_out(const Candidate& candidate, void* buffer,
-                                             size_t buffer_bytes, Message& message) const {
-  if (!take_header(candidate, message)) return Copy::kLapped;
-  const bool fits = message.size <= buffer_bytes && message.size <= ring_.largest;
-  if (fits) copy_from_shared(buffer, ring_.payload(candidate.slot), message.size);  // R3
-  if (!is_still(candidate)) return Copy::kTorn;
-  if (fits) return Copy::kDone;
-  return message.size > ring_.largest ? Copy::kCorrupt : Copy::kTooSmall;
-}
-
-// What an attempt that was not lapped comes to.
-inline ReadResult LatestView::settle(const Candidate& candidate, Copy copy) {
-  if (is_superseded()) return ReadResult::kSuperseded;
-  if (copy == Copy::kCorrupt) return ReadResult::kCorrupt;
-  if (copy == Copy::kTooSmall) return ReadResult::kTooSmall;
-  remember(candidate.number);
-  return ReadResult::kMessage;
+  return candidate.number > last_read_ ? Sight::kMessage : Sight::kNothing;
 }
 
 // ---- reader -----------------------------------------------------------------
@@ -342,27 +216,20 @@ void LatestReader::set_pin(uint32_t index, uint32_t slot) const {
   std::atomic_thread_fence(memory_order_seq_cst);
 }
 
-// R5 -> MK1, after the copy: a message of a writer that was replaced before it
-// published is dropped. The other order would accept one.
-inline bool LatestView::is_superseded() const {
-  return superseded_->load(memory_order_acquire) != 0;
-}
-
 bool LatestReader::has_unread(bool thorough) const {
   Candidate candidate;
-  bool corrupt = false;
-  const bool is_there = find(candidate, thorough, corrupt);
-  return corrupt || (is_there && !is_superseded());
+  const Sight sight = find(candidate, thorough);
+  return sight == Sight::kCorrupt || (sight == Sight::kMessage && !is_superseded());
 }
 
-ReadResult LatestReader::read(void* buffer, size_t buffer_bytes, Message& message, bool thorough) {
+// A first attempt was lapped.
+ReadResult LatestReader::read_after_lap(void* buffer, size_t buffer_bytes, Message& message,
+                                        bool thorough) {
   int torn_under_pin = 0;
-  for (int attempt = 0; attempt < kPinAttempts; ++attempt) {
+  for (int attempt = 1; attempt < kPinAttempts; ++attempt) {
     Candidate candidate;
-    bool corrupt = false;
-    if (!find(candidate, thorough, corrupt)) {
-      return corrupt ? ReadResult::kCorrupt : ReadResult::kNothing;
-    }
+    const Sight sight = find(candidate, thorough);
+    if (sight != Sight::kMessage) return result_of(sight);
     const bool pins = attempt >= kLapsBeforePin;
     if (pins) set_pin(0, candidate.slot);
     const Copy copy = copy_out(candidate, buffer, buffer_bytes, message);
@@ -380,12 +247,12 @@ ReadResult LatestReader::borrow(Borrowed& borrowed, bool thorough) {
   if (free == ring_.pin_count) return ReadResult::kTooMany;
   for (int attempt = 0; attempt < kPinAttempts; ++attempt) {
     Candidate candidate;
-    bool corrupt = false;
-    if (!find(candidate, thorough, corrupt)) {
-      return corrupt ? ReadResult::kCorrupt : ReadResult::kNothing;
-    }
+    const Sight sight = find(candidate, thorough);
+    if (sight != Sight::kMessage) return result_of(sight);
     set_pin(free, candidate.slot);
-    const bool is_it = take_header(candidate, borrowed.message) && is_still(candidate);
+    const Slot& source = ring_.slot(candidate.slot);
+    const bool is_it = take_header(source, candidate.number, borrowed.message) &&
+                       is_still(source, candidate.number);
     const bool counts = is_it && !is_superseded();
     if (counts && borrowed.message.size <= ring_.largest) {
       serial_[free] = ++last_serial_;
@@ -422,10 +289,8 @@ ReadResult LatestObserver::read(void* buffer, size_t buffer_bytes, Message& mess
                                 bool thorough) {
   for (int attempt = 0; attempt < kLooksUnpinned; ++attempt) {
     Candidate candidate;
-    bool corrupt = false;
-    if (!find(candidate, thorough, corrupt)) {
-      return corrupt ? ReadResult::kCorrupt : ReadResult::kNothing;
-    }
+    const Sight sight = find(candidate, thorough);
+    if (sight != Sight::kMessage) return result_of(sight);
     const Copy copy = copy_out(candidate, buffer, buffer_bytes, message);
     if (copy != Copy::kLapped && copy != Copy::kTorn) return settle(candidate, copy);
   }

@@ -22,7 +22,10 @@ struct SlotRing {
   layout::Slot& slot(uint32_t index) const {
     return *reinterpret_cast<layout::Slot*>(slots + index * stride);
   }
-  std::byte* payload(uint32_t index) const { return slots + index * stride + payload_offset; }
+  std::byte* payload(layout::Slot& slot) const {
+    return reinterpret_cast<std::byte*>(&slot) + payload_offset;
+  }
+  std::byte* payload(uint32_t index) const { return payload(slot(index)); }
   uint32_t next(uint32_t index) const { return index + 1 == count ? 0 : index + 1; }
   // Where message `number` goes, unless that slot is in use. A division: the
   // channel's ends step on from home to home instead.
@@ -71,11 +74,13 @@ class LatestWriter {
   static constexpr uint32_t kNone = UINT32_MAX;
 
   bool is_in_use(uint32_t index) const;
+  bool is_pinned_still(uint32_t index);
   bool mark(uint32_t index, uint64_t sequence);
   uint32_t take_slot(uint32_t first, uint64_t sequence);
   uint32_t take_another_slot(uint32_t index, uint64_t sequence);
-  void publish_slot(uint32_t index, size_t size, uint64_t timestamp_ns);
+  void publish_slot(layout::Slot& target, uint32_t index, size_t size, uint64_t timestamp_ns);
   void retract(uint32_t index);
+  void leave_loaned_slot();
   uint32_t loaned_slot(const void* payload) const;
 
   SlotRing ring_;
@@ -86,6 +91,7 @@ class LatestWriter {
   uint32_t next_slot_[2] = {kNone, kNone};
   uint32_t after_home_ = 0;  // of the message after the next: its number modulo the slots
   uint32_t generation_ = 0;
+  bool sees_pins_ = false;  // has met one, and not found all of them free since
   uint32_t loans_out_ = 0;
   uint32_t max_loans_ = 0;
   bool is_loaned_[layout::kMaxSlots] = {};
@@ -102,16 +108,21 @@ class LatestView {
     uint64_t number;
     uint32_t slot;
   };
+  enum class Sight { kNothing, kMessage, kCorrupt };
   // kLapped: another message was there; kTorn: it came while this was copied.
   enum class Copy { kDone, kLapped, kTorn, kTooSmall, kCorrupt };
 
   void begin(const ChannelView& view);
-  bool find(Candidate& candidate, bool thorough, bool& corrupt) const;
-  bool find_by_hint(Candidate& candidate, bool thorough, bool& corrupt) const;
-  bool take_header(const Candidate& candidate, Message& message) const;
-  bool is_still(const Candidate& candidate) const;
+  Sight find(Candidate& candidate, bool thorough) const;
+  Sight find_elsewhere(Candidate& candidate, bool is_home, uint64_t behind, bool thorough) const;
+  Sight find_by_hint(Candidate& candidate, bool thorough) const;
+  bool take_header(const layout::Slot& source, uint64_t number, Message& message) const;
+  static bool is_still(const layout::Slot& source, uint64_t number);
   Copy copy_out(const Candidate& candidate, void* buffer, size_t buffer_bytes,
                 Message& message) const;
+  static ReadResult result_of(Sight sight) {
+    return sight == Sight::kCorrupt ? ReadResult::kCorrupt : ReadResult::kNothing;
+  }
   ReadResult settle(const Candidate& candidate, Copy copy);
   bool is_superseded() const;
   void remember(uint64_t number);
@@ -147,6 +158,7 @@ class LatestReader : public LatestView {
   bool has_unread(bool thorough) const;
 
  private:
+  ReadResult read_after_lap(void* buffer, size_t buffer_bytes, Message& message, bool thorough);
   void set_pin(uint32_t index, uint32_t slot) const;
 
   uint32_t borrows_out_ = 0;
@@ -165,3 +177,5 @@ class LatestObserver : public LatestView {
 };
 
 }  // namespace eshm::channel
+
+#include "channel/latest_path.h"

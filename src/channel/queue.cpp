@@ -3,12 +3,14 @@
 #include <algorithm>
 
 #include "channel/copy.h"
+#include "os/cpu.h"
 
 namespace eshm::channel {
 
+using record::commit_word;
+using record::kPaddingUnit;
 using layout::RecordHeader;
 using layout::RecordKind;
-using layout::StampedRecord;
 using std::memory_order_acquire;
 using std::memory_order_relaxed;
 using std::memory_order_release;
@@ -16,19 +18,10 @@ using std::memory_order_seq_cst;
 
 namespace {
 
-constexpr uint32_t kSizeBits = 31;
-constexpr uint64_t kSizeMask = (uint64_t(1) << kSizeBits) - 1;
-constexpr uint32_t kKindBits = 3;
-constexpr uint64_t kKindMask = (uint64_t(1) << kKindBits) - 1;
-constexpr uint64_t kPaddingUnit = 16;
 // No process writes so much; above it sums could wrap.
 constexpr uint64_t kLastPosition = uint64_t(1) << 62;
 // A claim reaches this part of the ring further than what is stored now.
 constexpr uint64_t kClaimSteps = 16;
-
-uint64_t commit_word(RecordKind kind, uint64_t size, uint32_t generation) {
-  return size | uint64_t(kind) << kSizeBits | uint64_t(generation) << (kSizeBits + kKindBits);
-}
 
 layout::PublishLine& publish_line(const QueueView& view) {
   return reinterpret_cast<layout::DataArea*>(view.data)->publish;
@@ -47,50 +40,6 @@ Ring::Ring(const QueueView& view)
 
 bool Ring::is_possible(uint64_t position) const {
   return (position & (unit_ - 1)) == 0 && position < kLastPosition;
-}
-
-bool Ring::fits(uint64_t consumed, const Place& tail, uint64_t bytes, uint64_t& padding) const {
-  const uint64_t to_end = capacity_ - tail.index;
-  padding = bytes > to_end ? to_end : 0;
-  return tail.position - consumed + padding + bytes <= usable_bytes();
-}
-
-uint64_t Ring::timestamp_ns(const Place& place) const {
-  if (payload_offset_ == sizeof(RecordHeader)) return 0;
-  return reinterpret_cast<StampedRecord&>(header(place)).timestamp_ns.load(memory_order_relaxed);
-}
-
-void Ring::stamp(const Place& place, uint64_t timestamp_ns) const {
-  if (payload_offset_ == sizeof(RecordHeader)) return;
-  reinterpret_cast<StampedRecord&>(header(place))
-      .timestamp_ns.store(timestamp_ns, memory_order_relaxed);
-}
-
-bool Ring::parse(const Place& place, Record& record) const {
-  // Q6 -> Q4: whoever sees the commit word sees the record under it, and the 0
-  // or a later value in the header behind it.
-  const uint64_t word = header(place).commit.load(memory_order_acquire);
-  record.kind = RecordKind(word >> kSizeBits & kKindMask);
-  record.size = word & kSizeMask;
-  record.generation = uint32_t(word >> (kSizeBits + kKindBits));
-  switch (record.kind) {
-    case RecordKind::kNone:
-      return word == 0;
-    case RecordKind::kPadding:
-      record.bytes = record.size * kPaddingUnit;
-      if (record.bytes == 0 || (record.bytes & (unit_ - 1)) != 0) return false;
-      if (header(place).tag.load(memory_order_relaxed) != place.position) return false;
-      break;
-    case RecordKind::kMessage:
-    case RecordKind::kLoan:
-    case RecordKind::kHeld:
-      record.bytes = record_bytes(record.size);
-      if (record.size > max_message_bytes_) return false;
-      break;
-    default:
-      return false;
-  }
-  return record.bytes <= capacity_ - place.index;
 }
 
 // ---- writer -----------------------------------------------------------------
@@ -130,7 +79,7 @@ void QueueWriter::adopt_claim() {
 
 // Before anything is stored up to `end`. In steps, which cost an observer their
 // length of the past, and the writer one store each.
-inline void QueueWriter::claim(uint64_t end) {
+ESHM_ALWAYS_INLINE void QueueWriter::claim(uint64_t end) {
   if (end <= claimed_) return;
   const uint64_t most = consumed_ + ring_.capacity();
   claimed_ = std::min(end + ring_.capacity() / kClaimSteps, most);
@@ -165,7 +114,7 @@ bool QueueWriter::recover(uint64_t consumed) {
   return true;
 }
 
-QueueWriter::Result QueueWriter::reserve(uint64_t bytes, Ring::Place& place) {
+ESHM_ALWAYS_INLINE QueueWriter::Result QueueWriter::reserve(uint64_t bytes, Ring::Place& place) {
   if (is_corrupt_) return Result::kCorrupt;
   uint64_t padding;
   if (!ring_.fits(consumed_, tail_, bytes, padding)) {
@@ -251,7 +200,7 @@ QueueWriter::Result QueueWriter::discard(const void* payload) {
 }
 
 // Makes a complete record visible, or keeps it until the loans before it end.
-void QueueWriter::finish(const Ring::Place& place, uint64_t size) {
+ESHM_ALWAYS_INLINE void QueueWriter::finish(const Ring::Place& place, uint64_t size) {
   if (place.position == committed_) {
     commit(place, size, generation_);
     committed_ += ring_.record_bytes(size);
@@ -264,7 +213,7 @@ void QueueWriter::finish(const Ring::Place& place, uint64_t size) {
   tell_position();
 }
 
-void QueueWriter::commit(const Ring::Place& place, uint64_t size, uint32_t generation) {
+ESHM_ALWAYS_INLINE void QueueWriter::commit(const Ring::Place& place, uint64_t size, uint32_t generation) {
   RecordHeader& header = ring_.header(place);
   header.tag.store(++newest_number_, memory_order_relaxed);
   // Q4 -> Q6. The publication: whoever sees this word sees the message.
@@ -304,7 +253,7 @@ void QueueWriter::give_back(const Ring::Place& place, uint64_t bytes) {
   tail_ = place;
 }
 
-void QueueWriter::tell_position() {
+ESHM_ALWAYS_INLINE void QueueWriter::tell_position() {
   layout::PublishLine& line = publish_line(view_);
   line.messages.store(newest_number_, memory_order_relaxed);
   // Q5, after the count: an adopter that finds no message behind this position
@@ -351,7 +300,7 @@ void QueueReader::attach(const QueueView& view) {
 }
 
 // Passes padding. kMessage: the record at next_.
-QueueReader::Result QueueReader::find(Ring::Record& record) {
+ESHM_ALWAYS_INLINE QueueReader::Result QueueReader::find(Ring::Record& record) {
   while (!is_corrupt_) {
     if (!ring_.parse(next_, record)) break;
     const bool is_open = record.kind == RecordKind::kNone || record.kind == RecordKind::kLoan ||
@@ -371,7 +320,7 @@ QueueReader::Result QueueReader::find(Ring::Record& record) {
   return Result::kCorrupt;
 }
 
-QueueReader::Result QueueReader::next(Message& message, Ring::Record& record) {
+ESHM_ALWAYS_INLINE QueueReader::Result QueueReader::next(Message& message, Ring::Record& record) {
   const Result result = find(record);
   if (result != Result::kMessage) return result;
   message.number = ring_.header(next_).tag.load(memory_order_relaxed);
@@ -386,7 +335,7 @@ QueueReader::Result QueueReader::next(Message& message, Ring::Record& record) {
 
 // R5 -> MK1, after the message was taken: without a limit nothing of a marked
 // segment counts.
-bool QueueReader::is_dropped() const {
+ESHM_ALWAYS_INLINE bool QueueReader::is_dropped() const {
   return limit_ == kNoLimit && view_.superseded->load(memory_order_acquire) != 0;
 }
 
@@ -458,7 +407,7 @@ void QueueReader::settle() {
   tell_position();
 }
 
-void QueueReader::hand_out(const Message& message, const Ring::Record& record, uint64_t thread,
+ESHM_ALWAYS_INLINE void QueueReader::hand_out(const Message& message, const Ring::Record& record, uint64_t thread,
                            const std::byte* payload) {
   if (payload == nullptr && held_count_ - borrow_count_ == kMaxHands) {
     uint32_t oldest = 0;
@@ -471,19 +420,19 @@ void QueueReader::hand_out(const Message& message, const Ring::Record& record, u
 }
 
 // The thread has done with the message that it was given before.
-void QueueReader::come_back(uint64_t thread) {
+ESHM_ALWAYS_INLINE void QueueReader::come_back(uint64_t thread) {
   for (uint32_t i = 0; i < held_count_; ++i) {
     if (held_[i].payload == nullptr && held_[i].thread == thread) return forget(i);
   }
 }
 
-void QueueReader::forget(uint32_t held) {
+ESHM_ALWAYS_INLINE void QueueReader::forget(uint32_t held) {
   for (--held_count_; held < held_count_; ++held) held_[held] = held_[held + 1];
 }
 
 // Everything is read, yet what threads have in their hands leaves no room for a
 // largest message: one that never comes back would stop the link for ever.
-void QueueReader::settle_the_absent() {
+ESHM_ALWAYS_INLINE void QueueReader::settle_the_absent() {
   uint64_t padding;
   while (held_count_ > 0 && held_[0].payload == nullptr &&
          !ring_.fits(held_[0].position, next_, ring_.largest_record_bytes(), padding)) {
@@ -491,7 +440,7 @@ void QueueReader::settle_the_absent() {
   }
 }
 
-void QueueReader::tell_position() {
+ESHM_ALWAYS_INLINE void QueueReader::tell_position() {
   const uint64_t done = held_count_ == 0 ? next_.position : held_[0].position;
   freed_room_ = done != told_ && !is_let_go_;
   if (!freed_room_) return;

@@ -235,3 +235,5 @@ class QueueReader {
 };
 
 }  // namespace eshm::channel
+
+#include "channel/queue_path.h"

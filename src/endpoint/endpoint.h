@@ -29,6 +29,13 @@ namespace eshm::endpoint {
 // So long a good-bye waits for others who are at the roles.
 constexpr uint64_t kUnlinkPatienceNs = 1'000 * os::kNsPerMs;
 
+// A message that was read or borrowed. Of one that was too large: its size alone.
+struct Taken {
+  channel::Message message;
+  uint64_t missed = 0;  // since the one before
+  uint32_t sender = 0;  // grows with each sender that this end has read from
+};
+
 class Endpoint : public Handle {
  public:
   // Waits as eshm_init says. On success `out` is tended from then on.
@@ -39,11 +46,12 @@ class Endpoint : public Handle {
 
   // The data path answers codes; explain() has the sentence for each.
   int write(const void* data, size_t size, uint32_t timeout_ms);
-  int read(void* buffer, size_t buffer_bytes, ESHMMessageInfo& info, uint32_t timeout_ms);
+  int read(void* buffer, size_t buffer_bytes, Taken& taken, uint32_t timeout_ms);
   int loan(size_t size, void*& data);
   int publish(void* data, size_t size);
   int discard(void* data);
   int borrow(ESHMView& view, uint32_t timeout_ms);
+  void tell(const Taken& taken, ESHMMessageInfo& info) const;
   int release(const ESHMView& view);
   Failure explain(int code, size_t size, uint32_t timeout_ms) const;
   // A descriptor that polls readable while is_ready().
@@ -117,7 +125,6 @@ class Endpoint : public Handle {
     void* buffer = nullptr;
     size_t bytes = 0;
     channel::Borrowed* borrowed = nullptr;
-    ESHMMessageInfo* info = nullptr;
   };
   // A segment that was left while something of it was still wanted.
   struct Retired {
@@ -128,24 +135,28 @@ class Endpoint : public Handle {
     uint64_t cursor = 0;      // how far that is
   };
   int refuse_to_write() const;
-  int finish_write(layout::WakeLine& wake, const std::atomic<uint32_t>& superseded);
+  int refuse_under_mark() const;
+  void wake_reader();
+  int finish_write();
   int code_of(channel::WriteResult result);
   int write_locked(const void* data, size_t size);
   int write_now(const void* data, size_t size);
   int write_waiting(const void* data, size_t size, uint32_t timeout_ms);
   channel::WriteResult carry_over();
-  int take_from(ReadEnd& in, const Request& request, bool thorough);
-  int take_from_former(const Request& request);
-  int take_after_leaving(const Request& request);
-  int take_message(const Request& request, bool thorough);
-  int take_locked(const Request& request, bool thorough);
+  int take_from(ReadEnd& in, Request request, bool thorough, Taken& taken);
+  int take_from_former(Request request, Taken& taken);
+  int take_after_leaving(Request request, Taken& taken);
+  int take_message(Request request, bool thorough, Taken& taken);
+  int take_locked(Request request, bool thorough, Taken& taken);
+  int take_under_mark(Request request, bool thorough, Taken& taken);
   int answer_without_message() const;
+  int answer_under_mark() const;
   bool is_ready_locked(bool thorough);
   uint32_t announce_locked();
   void settle_event_fd();
-  int take_now(const Request& request);
-  int take(const Request& request, uint32_t timeout_ms);
-  int take_waiting(const Request& request, uint32_t timeout_ms);
+  int take_now(Request request, Taken& taken);
+  int take(Request request, uint32_t timeout_ms, Taken& taken);
+  int take_waiting(Request request, uint32_t timeout_ms, Taken& taken);
   template <class Look, class LookThenPark>
   int wait_until(int nothing, os::Deadline deadline, uint64_t spin_end, const Look& look,
                  const LookThenPark& look_then_park);
@@ -154,8 +165,7 @@ class Endpoint : public Handle {
   template <class Look>
   int announce_and_park(int nothing, os::WordLock& guard, layout::WakeLine* const& line,
                         os::Deadline until, os::FutexWait& end, const Look& look);
-  void note_message(const ReadEnd& in, const channel::Message& message, uint64_t missed,
-                    ESHMMessageInfo& info);
+  void note_message(const ReadEnd& in, Taken& taken);
   void tend_retired();
 
   // Tending.

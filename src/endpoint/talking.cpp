@@ -1,19 +1,16 @@
 // The data path of Endpoint: what happens between a call and the channel.
+#include "endpoint/talking.h"
+
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
 #include <new>
 
-#include "channel/wakeup.h"
-#include "endpoint/endpoint.h"
 #include "endpoint/waiters.h"
 #include "os/cpu.h"
 
 namespace eshm::endpoint {
-
-using std::memory_order_acquire;
-using std::memory_order_relaxed;
 
 namespace {
 
@@ -23,10 +20,6 @@ constexpr uint64_t kSpinWorthwhileNs = 50 * kNsPerUs;
 constexpr uint64_t kSpinFirstNs = 5 * kNsPerUs;
 constexpr int kLooksPerClock = 16;
 
-uint64_t time_of_publication(const WriteEnd& out) {
-  return out.is_stamped ? os::monotonic_ns() : 0;
-}
-
 // Where ESHMView::internal keeps what release() needs.
 enum ViewField { kToken, kSerial, kSegment };
 
@@ -34,12 +27,8 @@ enum ViewField { kToken, kSerial, kSegment };
 
 // ---- writing -------------------------------------------------------------------
 
-// What keeps this end from writing now; SUCCESS: nothing.
-inline int Endpoint::refuse_to_write() const {
-  const int verdict = write_verdict_.load(memory_order_relaxed);
-  if (verdict != ESHM_SUCCESS) return verdict;
-  if (ends_.out.has_successor()) return ESHM_ERROR_SUPERSEDED;
-  if (ends_.out.superseded->load(memory_order_relaxed) == 0) return ESHM_SUCCESS;
+// The same in a segment that is marked as superseded.
+int Endpoint::refuse_under_mark() const {
   // Whoever marked a queue may have died before it said where the queue ends:
   // the next one looks, and must find nothing more there.
   if (role_ == ESHM_ROLE_MASTER) return ESHM_ERROR_SUPERSEDED;
@@ -48,17 +37,9 @@ inline int Endpoint::refuse_to_write() const {
   return ends_.out.is_queue ? ESHM_SUCCESS : ESHM_ERROR_TIMEOUT;
 }
 
-// Behind a publication and its full fence.
-inline int Endpoint::finish_write(layout::WakeLine& wake,
-                                  const std::atomic<uint32_t>& superseded) {
-  if (channel::is_announced(wake)) {
-    channel::ring_announced(wake);
-    wakes_.store(wakes_.load(memory_order_relaxed) + 1, memory_order_relaxed);
-  }
-  // W6 -> MK1, after the publication: whoever replaced this master before it
-  // had published is seen here, and the message by nobody.
-  const bool is_over = superseded.load(memory_order_acquire) != 0;
-  return is_over && role_ == ESHM_ROLE_MASTER ? ESHM_ERROR_SUPERSEDED : ESHM_SUCCESS;
+void Endpoint::wake_reader() {
+  channel::ring_announced(*ends_.out.wake);
+  wakes_.store(wakes_.load(memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
 int Endpoint::code_of(channel::WriteResult result) {
@@ -77,35 +58,6 @@ int Endpoint::code_of(channel::WriteResult result) {
   }
   found_corrupt_.store(true, memory_order_relaxed);
   return ESHM_ERROR_CORRUPT;
-}
-
-inline int Endpoint::write_locked(const void* data, size_t size) {
-  WriteEnd& out = ends_.out;
-  if (size > out.largest) return ESHM_ERROR_BUFFER_TOO_SMALL;
-  const int refusal = refuse_to_write();
-  if (refusal != ESHM_SUCCESS) return refusal;
-  if (carried_segments_ != 0) {
-    const channel::WriteResult carried = carry_over();
-    if (carried != channel::WriteResult::kDone) return code_of(carried);
-  }
-  // Looked up ahead of the write's fence, behind which every load waits.
-  layout::WakeLine& wake = *out.wake;
-  const std::atomic<uint32_t>& superseded = *out.superseded;
-  const channel::WriteResult result = out.write(data, size, time_of_publication(out));
-  if (result != channel::WriteResult::kDone) return code_of(result);
-  return finish_write(wake, superseded);
-}
-
-inline int Endpoint::write_now(const void* data, size_t size) {
-  const std::lock_guard<os::WordLock> lock(write_lock_);
-  return write_locked(data, size);
-}
-
-int Endpoint::write(const void* data, size_t size, uint32_t timeout_ms) {
-  if (!settings_.use_threads) tend_without_thread();
-  const int code = write_now(data, size);
-  if (code != ESHM_ERROR_BUFFER_FULL || timeout_ms == 0) return code;
-  return write_waiting(data, size, timeout_ms);
 }
 
 int Endpoint::loan(size_t size, void*& data) {
@@ -130,10 +82,8 @@ int Endpoint::publish(void* data, size_t size) {
     const int refusal = refuse_to_write();
     if (refusal != ESHM_SUCCESS && refusal != ESHM_ERROR_SUPERSEDED) return refusal;
     if (refusal == ESHM_SUCCESS) {
-      layout::WakeLine& wake = *out.wake;
-      const std::atomic<uint32_t>& superseded = *out.superseded;
       const channel::WriteResult result = out.publish(data, size, time_of_publication(out));
-      if (result == channel::WriteResult::kDone) return finish_write(wake, superseded);
+      if (result == channel::WriteResult::kDone) return finish_write();
       if (result != channel::WriteResult::kNotLoaned) return code_of(result);
     }
   }
@@ -220,58 +170,11 @@ void Endpoint::tend_retired() {
 
 // ---- reading -------------------------------------------------------------------
 
-inline void Endpoint::note_message(const ReadEnd& in, const channel::Message& message,
-                                   uint64_t missed, ESHMMessageInfo& info) {
-  if (message.generation != sender_generation_ || in.incarnation != sender_segment_) {
-    sender_generation_ = message.generation;
-    sender_segment_ = in.incarnation;
-    ++sender_count_;
-  }
-  ++messages_read_;
-  messages_missed_ += missed;
-  in.read_count->store(in.read_count->load(memory_order_relaxed) + 1, memory_order_relaxed);
-  info.generation = sender_count_;
-  info.sequence = message.number;
-  info.direction = role_ == ESHM_ROLE_MASTER ? ESHM_S2M : ESHM_M2S;
-  info.missed = missed;
-  info.size = message.size;
-  info.timestamp_ns = message.timestamp_ns;
-}
-
-// One end, asked once. NO_DATA: nothing is there, or nothing that counts.
-inline int Endpoint::take_from(ReadEnd& in, const Request& request, bool thorough) {
-  channel::Message message;
-  uint64_t missed = 0;
-  channel::ReadResult result;
-  if (request.borrowed == nullptr) {
-    result = in.read(request.buffer, request.bytes, message, missed, thorough);
-  } else {
-    result = in.borrow(*request.borrowed, missed, thorough);
-    message = request.borrowed->message;
-  }
-  switch (result) {
-    case channel::ReadResult::kMessage:
-      note_message(in, message, missed, *request.info);
-      return ESHM_SUCCESS;
-    case channel::ReadResult::kTooSmall:
-      request.info->size = message.size;
-      return ESHM_ERROR_BUFFER_TOO_SMALL;
-    case channel::ReadResult::kTooMany:
-      return ESHM_ERROR_BUFFER_FULL;
-    case channel::ReadResult::kCorrupt:
-      return ESHM_ERROR_CORRUPT;
-    case channel::ReadResult::kSuperseded:
-    case channel::ReadResult::kNothing:
-      break;
-  }
-  return ESHM_ERROR_NO_DATA;
-}
-
 // The queues of segments that were left with messages unread, oldest first.
-int Endpoint::take_from_former(const Request& request) {
+int Endpoint::take_from_former(Request request, Taken& taken) {
   for (Retired& former : retired_) {
     if (!former.is_unread) continue;
-    const int code = take_from(former.ends.in, request, false);
+    const int code = take_from(former.ends.in, request, false, taken);
     if (code == ESHM_SUCCESS || code == ESHM_ERROR_BUFFER_TOO_SMALL ||
         code == ESHM_ERROR_BUFFER_FULL) {
       return code;
@@ -286,10 +189,10 @@ int Endpoint::take_from_former(const Request& request) {
 // A slave that gave up is shown what is unread as long as nobody came after it;
 // but it cannot keep anything from whoever does. Nobody comes after it to former
 // segments, nor to one that was superseded before it left.
-int Endpoint::take_after_leaving(const Request& request) {
+int Endpoint::take_after_leaving(Request request, Taken& taken) {
   ReadEnd& in = ends_.in;
   if (unread_segments_ != 0) {
-    const int code = take_from_former(request);
+    const int code = take_from_former(request, taken);
     if (code != ESHM_ERROR_NO_DATA) return code;
   }
   const int verdict = read_verdict_.load(memory_order_relaxed);
@@ -299,77 +202,35 @@ int Endpoint::take_after_leaving(const Request& request) {
                         in.superseded->load(memory_order_acquire) != 0);
   };
   if (verdict != ESHM_ERROR_MASTER_STALE || may_be_overwritten()) return verdict;
-  const int code = take_from(in, request, false);
+  const int code = take_from(in, request, false, taken);
   // Again, after the copy: it may have been overwritten meanwhile.
   return code == ESHM_ERROR_NO_DATA || may_be_overwritten() ? verdict : code;
 }
 
-// What a read answers that finds nothing unread.
-inline int Endpoint::answer_without_message() const {
-  const ReadEnd& in = ends_.in;
-  const int verdict = read_verdict_.load(memory_order_relaxed);
-  if (verdict != ESHM_SUCCESS) return verdict;
-  const bool is_over =
-      in.has_successor() ||
-      (role_ == ESHM_ROLE_MASTER && in.superseded->load(memory_order_relaxed) != 0);
-  return is_over ? ESHM_ERROR_SUPERSEDED : ESHM_ERROR_NO_DATA;
-}
-
-// What is unread comes first, then what keeps the call from waiting for more.
-inline int Endpoint::take_message(const Request& request, bool thorough) {
+// Nothing was found to be unread, and the segment is marked as superseded.
+int Endpoint::take_under_mark(Request request, bool thorough, Taken& taken) {
   ReadEnd& in = ends_.in;
-  if (has_left_.load(memory_order_relaxed)) return take_after_leaving(request);
-  if (unread_segments_ != 0) {
-    const int code = take_from_former(request);
-    if (code != ESHM_ERROR_NO_DATA) return code;
-  }
-  thorough = thorough || must_read_thoroughly_;
-  int code = take_from(in, request, thorough);
-  must_read_thoroughly_ = must_read_thoroughly_ && code != ESHM_SUCCESS;
-  if (code == ESHM_ERROR_CORRUPT) found_corrupt_.store(true, memory_order_relaxed);
-  if (code != ESHM_ERROR_NO_DATA) return code;
   // A slave reads its queue dry, as far as it was written before the mark.
-  const bool is_over = in.superseded->load(memory_order_relaxed) != 0;
-  if (is_over && role_ == ESHM_ROLE_SLAVE && in.drain_to_mark()) {
-    code = take_from(in, request, thorough);
+  if (role_ == ESHM_ROLE_SLAVE && in.drain_to_mark()) {
+    const int code = take_from(in, request, thorough, taken);
     if (code != ESHM_ERROR_NO_DATA) return code;
   }
-  return answer_without_message();
+  return answer_under_mark();
 }
 
-inline int Endpoint::take_locked(const Request& request, bool thorough) {
-  const int code = take_message(request, thorough);
-  if (__builtin_expect(event_fd_.is_open(), false)) settle_event_fd();
-  return code;
-}
-
-inline int Endpoint::take_now(const Request& request) {
-  const std::lock_guard<os::WordLock> lock(read_lock_);
-  return take_locked(request, false);
-}
-
-inline int Endpoint::take(const Request& request, uint32_t timeout_ms) {
-  if (!settings_.use_threads) tend_without_thread();
-  const int code = take_now(request);
-  if (code != ESHM_ERROR_NO_DATA || timeout_ms == 0) return code;
-  return take_waiting(request, timeout_ms);
-}
-
-int Endpoint::read(void* buffer, size_t buffer_bytes, ESHMMessageInfo& info, uint32_t timeout_ms) {
-  Request request;
-  request.buffer = buffer;
-  request.bytes = buffer_bytes;
-  request.info = &info;
-  return take(request, timeout_ms);
+int Endpoint::answer_under_mark() const {
+  const int code = answer_without_message();
+  return code == ESHM_ERROR_NO_DATA && role_ == ESHM_ROLE_MASTER ? ESHM_ERROR_SUPERSEDED : code;
 }
 
 int Endpoint::borrow(ESHMView& view, uint32_t timeout_ms) {
   channel::Borrowed borrowed;
   Request request;
   request.borrowed = &borrowed;
-  request.info = &view.info;
-  const int code = take(request, timeout_ms);
+  Taken taken;
+  const int code = take(request, timeout_ms, taken);
   if (code != ESHM_SUCCESS) return code;
+  tell(taken, view.info);
   view.data = borrowed.data;
   view.size = borrowed.message.size;
   view.internal[kToken] = borrowed.token;
@@ -405,11 +266,11 @@ bool Endpoint::is_ready_locked(bool thorough) {
   ReadEnd& in = ends_.in;
   if (has_left_.load(memory_order_relaxed) || unread_segments_ != 0) return true;
   if (!in.has_unread(thorough || must_read_thoroughly_)) {
-    const bool is_over = in.superseded->load(memory_order_relaxed) != 0;
-    if (is_over && role_ == ESHM_ROLE_SLAVE && in.drain_to_mark() && in.has_unread(thorough)) {
-      return true;
+    if (in.superseded->load(memory_order_relaxed) == 0) {
+      return answer_without_message() != ESHM_ERROR_NO_DATA;
     }
-    return answer_without_message() != ESHM_ERROR_NO_DATA;
+    if (role_ == ESHM_ROLE_SLAVE && in.drain_to_mark() && in.has_unread(thorough)) return true;
+    return answer_under_mark() != ESHM_ERROR_NO_DATA;
   }
   must_read_thoroughly_ = must_read_thoroughly_ || thorough;
   return true;
@@ -534,15 +395,15 @@ int Endpoint::announce_and_park(int nothing, os::WordLock& guard, layout::WakeLi
   return nothing;
 }
 
-int Endpoint::take_waiting(const Request& request, uint32_t timeout_ms) {
+int Endpoint::take_waiting(Request request, uint32_t timeout_ms, Taken& taken) {
   constexpr int kNothing = ESHM_ERROR_NO_DATA;
   const uint64_t began = os::monotonic_ns();
   const int code = wait_until(
       kNothing, os::Deadline::after_ms(timeout_ms), began + spin_budget_ns(),
-      [&] { return take_now(request); },
+      [&] { return take_now(request, taken); },
       [&](os::Deadline until, os::FutexWait& end) {
         return announce_and_park(kNothing, read_lock_, ends_.in.wake, until, end,
-                                 [&] { return take_locked(request, true); });
+                                 [&] { return take_locked(request, true, taken); });
       });
   if (code == ESHM_SUCCESS || code == ESHM_ERROR_TIMEOUT) learn_wait(os::monotonic_ns() - began);
   return code;

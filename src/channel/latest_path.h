@@ -1,0 +1,194 @@
+// What every write and read of a LATEST channel passes through, inline: a call
+// then is one function, and spends its time on the message instead of on frames.
+// What is rare stands in latest.cpp.
+#pragma once
+
+#include "channel/copy.h"
+#include "channel/latest.h"  // which ends with this file
+#include "os/cpu.h"
+
+namespace eshm::channel {
+namespace latest {
+
+// Slot::sequence: 2n, message n is complete; 2n + 1, message n will be here if
+// it comes next; 1, on loan for a message that has no number yet; 0, empty.
+constexpr uint64_t kUnnumbered = 1;
+constexpr uint64_t complete(uint64_t number) { return number << 1; }
+constexpr uint64_t prepared(uint64_t number) { return number << 1 | 1; }
+constexpr bool is_complete(uint64_t sequence) { return sequence != 0 && (sequence & 1) == 0; }
+
+constexpr uint64_t hint_of(uint64_t number, uint32_t slot) { return number << 8 | slot; }
+
+inline bool is_pinned(const std::atomic<uint32_t>* pins, uint32_t pin_count, uint32_t index) {
+  for (uint32_t pin = 0; pin < pin_count; ++pin) {
+    // W2. Acquire: a borrower's last look came before its release (no load more on x86).
+    if (pins[pin].load(std::memory_order_acquire) == index + 1) return true;
+  }
+  return false;
+}
+
+}  // namespace latest
+
+// ---- writer -----------------------------------------------------------------
+
+inline bool LatestWriter::is_in_use(uint32_t index) const {
+  return index == newest_slot_ || index == next_slot_[0] || index == next_slot_[1] ||
+         is_loaned_[index];
+}
+
+// Marks a slot, long before a message is stored there. False: somebody has
+// pinned it, and it stays as it was.
+ESHM_ALWAYS_INLINE bool LatestWriter::mark(uint32_t index, uint64_t sequence) {
+  // While pins are about, looked at first: a copy under a pin then fails only
+  // when the pin comes between the two looks.
+  if (os::rarely(sees_pins_) && is_pinned_still(index)) return false;
+  std::atomic<uint64_t>& word = ring_.slot(index).sequence;
+  const uint64_t before = word.load(std::memory_order_relaxed);
+  // Loaded ahead of the fence, which makes all loads behind it wait.
+  const std::atomic<uint32_t>* const pins = ring_.pins;
+  const uint32_t pin_count = ring_.pin_count;
+  word.store(sequence, std::memory_order_relaxed);  // W1
+  // F1. Pairs with F2: whoever copied a byte that is stored after this sees
+  // the mark. Pairs with F3: either the pin is seen below, or its owner sees
+  // the mark. And orders the publication before the look for announcements.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (!latest::is_pinned(pins, pin_count, index)) return true;
+  word.store(before, std::memory_order_release);
+  sees_pins_ = true;
+  return false;
+}
+
+// Takes the first free slot from `first` on. There always is one: slots =
+// newest + the next two + one for each pin and loan.
+ESHM_ALWAYS_INLINE uint32_t LatestWriter::take_slot(uint32_t first, uint64_t sequence) {
+  if (!is_in_use(first) && mark(first, sequence)) return first;
+  return take_another_slot(first, sequence);
+}
+
+// Makes what stands in the slot the next message.
+ESHM_ALWAYS_INLINE void LatestWriter::publish_slot(layout::Slot& target, uint32_t index,
+                                                   size_t size, uint64_t timestamp_ns) {
+  target.size.store(uint32_t(size), std::memory_order_relaxed);
+  target.generation.store(generation_, std::memory_order_relaxed);
+  if (ring_.is_stamped) {
+    reinterpret_cast<layout::StampedSlot&>(target).timestamp_ns.store(timestamp_ns,
+                                                                      std::memory_order_relaxed);
+  }
+  const uint64_t number = ++newest_number_;
+  newest_slot_ = index;
+  // W4 -> R1. The publication: whoever sees this number sees the message.
+  target.sequence.store(latest::complete(number), std::memory_order_release);
+  // W5 -> R2.
+  ring_.hint->store(latest::hint_of(number, index), std::memory_order_release);
+  next_slot_[0] = next_slot_[1];
+  after_home_ = ring_.next(after_home_);
+  next_slot_[1] = take_slot(after_home_, latest::prepared(number + 2));
+}
+
+ESHM_ALWAYS_INLINE void LatestWriter::write(const void* data, size_t size,
+                                            uint64_t timestamp_ns) {
+  if (os::rarely(loans_out_ != 0)) leave_loaned_slot();
+  const uint32_t index = next_slot_[0];
+  layout::Slot& slot = ring_.slot(index);
+  copy_to_shared(ring_.payload(slot), data, size);  // W3
+  publish_slot(slot, index, size, timestamp_ns);
+}
+
+// ---- finding and copying ----------------------------------------------------
+
+inline void LatestView::remember(uint64_t number) {
+  next_home_ = number == last_read_ + 1 ? after_home_ : ring_.home_of(number + 1);
+  after_home_ = ring_.next(next_home_);
+  last_read_ = number;
+}
+
+// The next message is looked for where it must appear, in the very line that
+// carries it. Two lines tell that it is there and the newest: its home, and the
+// home of the one behind it, which was marked before and so is at hand.
+ESHM_ALWAYS_INLINE LatestView::Sight LatestView::find(Candidate& candidate, bool thorough) const {
+  const uint64_t next = last_read_ + 1;
+  const layout::Slot& home = ring_.slot(next_home_);
+  const layout::Slot& after = ring_.slot(after_home_);
+  const uint64_t sequence = home.sequence.load(std::memory_order_acquire);  // R1 -> W4
+  if (sequence == latest::prepared(next)) {
+    // The writer takes that mark away before it publishes elsewhere: nothing
+    // is new. While one waits, fetch the lines that the message needs besides.
+    __builtin_prefetch(&after);
+    __builtin_prefetch(reinterpret_cast<const std::byte*>(&home) + layout::kLineBytes);
+    return Sight::kNothing;
+  }
+  const bool is_home = sequence == latest::complete(next);
+  const uint64_t behind = is_home ? after.sequence.load(std::memory_order_acquire) : 0;
+  if (behind == latest::prepared(next + 1)) {
+    candidate = {next, next_home_};
+    return Sight::kMessage;
+  }
+  Candidate other = {0, 0};  // its address leaves this function, candidate's does not
+  const Sight sight = find_elsewhere(other, is_home, behind, thorough);
+  candidate = other;
+  return sight;
+}
+
+// False where the slot holds another message by now.
+inline bool LatestView::take_header(const layout::Slot& source, uint64_t number,
+                                    Message& message) const {
+  if (source.sequence.load(std::memory_order_acquire) != latest::complete(number)) return false;  // R1
+  message.number = number;
+  message.size = source.size.load(std::memory_order_relaxed);
+  message.generation = source.generation.load(std::memory_order_relaxed);
+  message.timestamp_ns = ring_.is_stamped
+                             ? reinterpret_cast<const layout::StampedSlot&>(source)
+                                   .timestamp_ns.load(std::memory_order_relaxed)
+                             : 0;
+  return true;
+}
+
+// All that was loaded from the slot before this belongs to that message.
+inline bool LatestView::is_still(const layout::Slot& source, uint64_t number) {
+  std::atomic_thread_fence(std::memory_order_acquire);  // F2 -> F1
+  return source.sequence.load(std::memory_order_relaxed) == latest::complete(number);  // R4
+}
+
+ESHM_ALWAYS_INLINE LatestView::Copy LatestView::copy_out(const Candidate& candidate, void* buffer,
+                                                         size_t buffer_bytes,
+                                                         Message& message) const {
+  layout::Slot& source = ring_.slot(candidate.slot);
+  if (!take_header(source, candidate.number, message)) return Copy::kLapped;
+  const bool fits = message.size <= buffer_bytes && message.size <= ring_.largest;
+  if (fits) copy_from_shared(buffer, ring_.payload(source), message.size);  // R3
+  if (!is_still(source, candidate.number)) return Copy::kTorn;
+  if (fits) return Copy::kDone;
+  return message.size > ring_.largest ? Copy::kCorrupt : Copy::kTooSmall;
+}
+
+// R5 -> MK1, after the copy: a message of a writer that was replaced before it
+// published is dropped. The other order would accept one.
+inline bool LatestView::is_superseded() const {
+  return superseded_->load(std::memory_order_acquire) != 0;
+}
+
+// What an attempt that was not lapped comes to.
+ESHM_ALWAYS_INLINE ReadResult LatestView::settle(const Candidate& candidate, Copy copy) {
+  if (is_superseded()) return ReadResult::kSuperseded;
+  if (copy == Copy::kCorrupt) return ReadResult::kCorrupt;
+  if (copy == Copy::kTooSmall) return ReadResult::kTooSmall;
+  remember(candidate.number);
+  return ReadResult::kMessage;
+}
+
+// ---- reader -----------------------------------------------------------------
+
+ESHM_ALWAYS_INLINE ReadResult LatestReader::read(void* buffer, size_t buffer_bytes,
+                                                 Message& message, bool thorough) {
+  Candidate candidate;
+  const Sight sight = find(candidate, thorough);
+  if (sight != Sight::kMessage) return result_of(sight);
+  const Copy copy = copy_out(candidate, buffer, buffer_bytes, message);
+  if (copy != Copy::kLapped && copy != Copy::kTorn) return settle(candidate, copy);
+  Message other;
+  const ReadResult result = read_after_lap(buffer, buffer_bytes, other, thorough);
+  message = other;
+  return result;
+}
+
+}  // namespace eshm::channel
