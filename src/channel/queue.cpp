@@ -305,7 +305,11 @@ ESHM_ALWAYS_INLINE QueueReader::Result QueueReader::find(Ring::Record& record) {
     if (!ring_.parse(next_, record)) break;
     const bool is_open = record.kind == RecordKind::kNone || record.kind == RecordKind::kLoan ||
                          record.kind == RecordKind::kHeld;
-    if (is_open && limit_ == kNoLimit) return Result::kNothing;
+    if (is_open && limit_ == kNoLimit) {
+      // While one waits, fetch the line that a message may need besides.
+      __builtin_prefetch(&ring_.header(next_) + layout::kLineBytes / sizeof(RecordHeader));
+      return Result::kNothing;
+    }
     if (next_.position >= limit_) return Result::kSuperseded;
     if (is_open) break;  // it was said to be complete
     const Ring::Place end = ring_.after(next_, record.bytes);
