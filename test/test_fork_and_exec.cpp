@@ -74,8 +74,9 @@ TEST_P(ForkAndExec, EachCallOfAChildIsRefusedAndTheParentFeelsNothing) {
 // What the child inherited must not keep the parent alive in the peer's eyes.
 TEST_P(ForkAndExec, ParentsDeathIsToldThoughItsChildLivesAndHoldsAllItInherited) {
   for (ESHMRole role : {ESHM_ROLE_MASTER, ESHM_ROLE_SLAVE}) {
-    int until_closed[2];
+    int until_closed[2], until_gone[2];
     ASSERT_EQ(pipe(until_closed), 0);
+    ASSERT_EQ(pipe(until_gone), 0);
     Child parent([&](Wire& wire) {
       const Link link = open_link(patient(role));
       wire.say(outcome(link));
@@ -91,6 +92,7 @@ TEST_P(ForkAndExec, ParentsDeathIsToldThoughItsChildLivesAndHoldsAllItInherited)
       return 0;
     });
     close(until_closed[0]);
+    close(until_gone[1]);
     if (role == ESHM_ROLE_MASTER) {
       ASSERT_EQ(parent.hear(), "open");
     }
@@ -109,6 +111,11 @@ TEST_P(ForkAndExec, ParentsDeathIsToldThoughItsChildLivesAndHoldsAllItInherited)
     EXPECT_EQ(next.hear(), "open");
     leave(next);
     close(until_closed[1]);
+    // Its end of the second pipe closes behind its mappings: nothing of the
+    // segment is held any more.
+    char byte;
+    EXPECT_EQ(read(until_gone[0], &byte, 1), 0);
+    close(until_gone[0]);
   }
 }
 
