@@ -166,8 +166,8 @@ void LatestView::begin(const ChannelView& view) {
   // One less than the newest: it is unread, what came before it is not missed.
   const uint64_t newest = number_in(ring_.hint->load(memory_order_acquire));
   last_read_ = newest == 0 ? 0 : newest - 1;
-  next_home_ = ring_.home_of(last_read_ + 1);
-  after_home_ = ring_.next(next_home_);
+  next_home_ = ring_.at(ring_.home_of(last_read_ + 1));
+  after_home_ = ring_.after(next_home_);
 }
 
 // Lapped, or several came, or the message went elsewhere. `is_home`, `behind`:
@@ -185,14 +185,14 @@ LatestView::Sight LatestView::find_elsewhere(Candidate& candidate, bool is_home,
 
 LatestView::Sight LatestView::find_by_hint(Candidate& candidate, bool thorough) const {
   const uint64_t hint = ring_.hint->load(memory_order_acquire);  // R2 -> W5
-  candidate = {number_in(hint), slot_in(hint)};
   // A message found at its home is one ahead of the hint at the most.
-  if (candidate.number + 1 < last_read_ || candidate.slot >= ring_.count) return Sight::kCorrupt;
+  if (number_in(hint) + 1 < last_read_ || slot_in(hint) >= ring_.count) return Sight::kCorrupt;
+  candidate = {number_in(hint), ring_.at(slot_in(hint))};
   if (thorough) {
     for (uint32_t index = 0; index < ring_.count; ++index) {
       const uint64_t sequence = ring_.slot(index).sequence.load(memory_order_acquire);
       if (is_complete(sequence) && sequence >> 1 > candidate.number) {
-        candidate = {sequence >> 1, index};
+        candidate = {sequence >> 1, ring_.at(index)};
       }
     }
   }
@@ -231,7 +231,7 @@ ReadResult LatestReader::read_after_lap(void* buffer, size_t buffer_bytes, Messa
     const Sight sight = find(candidate, thorough);
     if (sight != Sight::kMessage) return result_of(sight);
     const bool pins = attempt >= kLapsBeforePin;
-    if (pins) set_pin(0, candidate.slot);
+    if (pins) set_pin(0, candidate.place.index);
     const Copy copy = copy_out(candidate, buffer, buffer_bytes, message);
     if (pins) ring_.pins[0].store(0, memory_order_release);
     if (copy != Copy::kLapped && copy != Copy::kTorn) return settle(candidate, copy);
@@ -249,15 +249,15 @@ ReadResult LatestReader::borrow(Borrowed& borrowed, bool thorough) {
     Candidate candidate;
     const Sight sight = find(candidate, thorough);
     if (sight != Sight::kMessage) return result_of(sight);
-    set_pin(free, candidate.slot);
-    const Slot& source = ring_.slot(candidate.slot);
+    set_pin(free, candidate.place.index);
+    Slot& source = *candidate.place.slot;
     const bool is_it = take_header(source, candidate.number, borrowed.message) &&
                        is_still(source, candidate.number);
     const bool counts = is_it && !is_superseded();
     if (counts && borrowed.message.size <= ring_.largest) {
       serial_[free] = ++last_serial_;
       ++borrows_out_;
-      borrowed.data = ring_.payload(candidate.slot);
+      borrowed.data = ring_.payload(source);
       borrowed.token = free;
       borrowed.serial = last_serial_;
       remember(candidate.number);

@@ -26,6 +26,17 @@ struct SlotRing {
     return reinterpret_cast<std::byte*>(&slot) + payload_offset;
   }
   std::byte* payload(uint32_t index) const { return payload(slot(index)); }
+  // A slot and its number, carried along: no multiplication a message.
+  struct Place {
+    layout::Slot* slot = nullptr;
+    uint32_t index = 0;
+  };
+  Place at(uint32_t index) const { return {&slot(index), index}; }
+  Place after(const Place& place) const {
+    if (place.index + 1 == count) return at(0);
+    return {reinterpret_cast<layout::Slot*>(reinterpret_cast<std::byte*>(place.slot) + stride),
+            place.index + 1};
+  }
   uint32_t next(uint32_t index) const { return index + 1 == count ? 0 : index + 1; }
   // Where message `number` goes, unless that slot is in use. A division: the
   // channel's ends step on from home to home instead.
@@ -105,8 +116,8 @@ class LatestView {
 
  protected:
   struct Candidate {
-    uint64_t number;
-    uint32_t slot;
+    uint64_t number = 0;
+    SlotRing::Place place;
   };
   enum class Sight { kNothing, kMessage, kCorrupt };
   // kLapped: another message was there; kTorn: it came while this was copied.
@@ -132,8 +143,8 @@ class LatestView {
  private:
   const std::atomic<uint32_t>* superseded_ = nullptr;
   uint64_t last_read_ = 0;
-  uint32_t next_home_ = 0;   // of message last_read_ + 1
-  uint32_t after_home_ = 0;  // of the one behind it
+  SlotRing::Place next_home_;   // of message last_read_ + 1
+  SlotRing::Place after_home_;  // of the one behind it
 };
 
 class LatestReader : public LatestView {

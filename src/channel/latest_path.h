@@ -97,8 +97,8 @@ ESHM_ALWAYS_INLINE void LatestWriter::write(const void* data, size_t size,
 // ---- finding and copying ----------------------------------------------------
 
 inline void LatestView::remember(uint64_t number) {
-  next_home_ = number == last_read_ + 1 ? after_home_ : ring_.home_of(number + 1);
-  after_home_ = ring_.next(next_home_);
+  next_home_ = number == last_read_ + 1 ? after_home_ : ring_.at(ring_.home_of(number + 1));
+  after_home_ = ring_.after(next_home_);
   last_read_ = number;
 }
 
@@ -107,8 +107,8 @@ inline void LatestView::remember(uint64_t number) {
 // home of the one behind it, which was marked before and so is at hand.
 ESHM_ALWAYS_INLINE LatestView::Sight LatestView::find(Candidate& candidate, bool thorough) const {
   const uint64_t next = last_read_ + 1;
-  const layout::Slot& home = ring_.slot(next_home_);
-  const layout::Slot& after = ring_.slot(after_home_);
+  const layout::Slot& home = *next_home_.slot;
+  const layout::Slot& after = *after_home_.slot;
   const uint64_t sequence = home.sequence.load(std::memory_order_acquire);  // R1 -> W4
   if (sequence == latest::prepared(next)) {
     // The writer takes that mark away before it publishes elsewhere: nothing
@@ -123,7 +123,7 @@ ESHM_ALWAYS_INLINE LatestView::Sight LatestView::find(Candidate& candidate, bool
     candidate = {next, next_home_};
     return Sight::kMessage;
   }
-  Candidate other = {0, 0};  // its address leaves this function, candidate's does not
+  Candidate other;  // its address leaves this function, candidate's does not
   const Sight sight = find_elsewhere(other, is_home, behind, thorough);
   candidate = other;
   return sight;
@@ -152,7 +152,7 @@ inline bool LatestView::is_still(const layout::Slot& source, uint64_t number) {
 ESHM_ALWAYS_INLINE LatestView::Copy LatestView::copy_out(const Candidate& candidate, void* buffer,
                                                          size_t buffer_bytes,
                                                          Message& message) const {
-  layout::Slot& source = ring_.slot(candidate.slot);
+  layout::Slot& source = *candidate.place.slot;
   if (!take_header(source, candidate.number, message)) return Copy::kLapped;
   const bool fits = message.size <= buffer_bytes && message.size <= ring_.largest;
   if (fits) copy_from_shared(buffer, ring_.payload(source), message.size);  // R3

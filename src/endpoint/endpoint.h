@@ -120,11 +120,26 @@ class Endpoint : public Handle {
                        std::unique_ptr<Endpoint>& out);
 
   // Data path.
-  // What a read does with the message: copies it, or borrows it in place.
-  struct Request {
-    void* buffer = nullptr;
-    size_t bytes = 0;
-    channel::Borrowed* borrowed = nullptr;
+  // What a read does with the message: copies it, or borrows it in place. Two
+  // words, which pass in registers.
+  class Request {
+   public:
+    static Request to_copy(void* buffer, size_t bytes) {
+      return Request(buffer, bytes < kBorrows ? bytes : kBorrows - 1);
+    }
+    static Request to_borrow(channel::Borrowed& borrowed) { return Request(&borrowed, kBorrows); }
+
+    bool borrows() const { return bytes_ == kBorrows; }
+    channel::Borrowed& borrowed() const { return *static_cast<channel::Borrowed*>(to_); }
+    void* buffer() const { return to_; }
+    size_t bytes() const { return bytes_; }
+
+   private:
+    static constexpr size_t kBorrows = SIZE_MAX;
+    Request(void* to, size_t bytes) : to_(to), bytes_(bytes) {}
+
+    void* to_;
+    size_t bytes_;
   };
   // A segment that was left while something of it was still wanted.
   struct Retired {

@@ -198,7 +198,7 @@ int Endpoint::take_after_leaving(Request request, Taken& taken) {
   const int verdict = read_verdict_.load(memory_order_relaxed);
   const auto may_be_overwritten = [&] {
     std::atomic_thread_fence(memory_order_acquire);
-    return !drains_ && (request.borrowed != nullptr || in.has_successor() ||
+    return !drains_ && (request.borrows() || in.has_successor() ||
                         in.superseded->load(memory_order_acquire) != 0);
   };
   if (verdict != ESHM_ERROR_MASTER_STALE || may_be_overwritten()) return verdict;
@@ -225,10 +225,8 @@ int Endpoint::answer_under_mark() const {
 
 int Endpoint::borrow(ESHMView& view, uint32_t timeout_ms) {
   channel::Borrowed borrowed;
-  Request request;
-  request.borrowed = &borrowed;
   Taken taken;
-  const int code = take(request, timeout_ms, taken);
+  const int code = take(Request::to_borrow(borrowed), timeout_ms, taken);
   if (code != ESHM_SUCCESS) return code;
   tell(taken, view.info);
   view.data = borrowed.data;

@@ -92,13 +92,13 @@ ESHM_ALWAYS_INLINE void Endpoint::tell(const Taken& taken, ESHMMessageInfo& info
 ESHM_ALWAYS_INLINE int Endpoint::take_from(ReadEnd& in, Request request, bool thorough,
                                            Taken& taken) {
   channel::ReadResult result;
-  if (request.borrowed == nullptr) {
-    result = in.read(request.buffer, request.bytes, taken.message, taken.missed, thorough);
-  } else {
+  if (request.borrows()) {
     uint64_t missed = 0;
-    result = in.borrow(*request.borrowed, missed, thorough);
-    taken.message = request.borrowed->message;
+    result = in.borrow(request.borrowed(), missed, thorough);
+    taken.message = request.borrowed().message;
     taken.missed = missed;
+  } else {
+    result = in.read(request.buffer(), request.bytes(), taken.message, taken.missed, thorough);
   }
   switch (result) {
     case channel::ReadResult::kMessage:
@@ -169,10 +169,7 @@ ESHM_ALWAYS_INLINE int Endpoint::take(Request request, uint32_t timeout_ms, Take
 
 ESHM_ALWAYS_INLINE int Endpoint::read(void* buffer, size_t buffer_bytes, Taken& taken,
                                       uint32_t timeout_ms) {
-  Request request;
-  request.buffer = buffer;
-  request.bytes = buffer_bytes;
-  return take(request, timeout_ms, taken);
+  return take(Request::to_copy(buffer, buffer_bytes), timeout_ms, taken);
 }
 
 }  // namespace eshm::endpoint
