@@ -19,7 +19,7 @@ namespace eshm_py {
 // where somebody does; such a copy takes 25 us.
 constexpr size_t kLargeCopy = 1024 * 1024;
 
-// ---- links (link.cpp) -----------------------------------------------------------
+// ---- links: their type (link.cpp), opening and closing (lifecycle.cpp) ---------------
 
 struct Link {
   PyObject ob_base;
@@ -76,6 +76,9 @@ class Released {
 };
 
 PyObject* close_all(PyObject*, PyObject*);
+
+// ---- waits (waiting.cpp; waiting.h for whoever waits) --------------------------------
+
 PyObject* wait_any(PyObject*, PyObject* const* args, Py_ssize_t count);
 
 // ---- zero copy (views.cpp) ---------------------------------------------------------

@@ -1,0 +1,270 @@
+// Messages: written, read, loaned and borrowed.
+#include <algorithm>
+#include <cstddef>
+
+#include "link.h"
+#include "waiting.h"
+
+namespace eshm_py {
+
+// ---- writing ---------------------------------------------------------------------------
+
+namespace {
+
+int write_bytes(Link* link, const void* data, size_t size, uint32_t timeout_ms) {
+  int code = ESHM_ERROR_BUFFER_FULL;
+  if (size < kLargeCopy) code = eshm_write_ex(link->handle, data, size, 0);
+  const bool shall_wait = code == ESHM_ERROR_BUFFER_FULL && timeout_ms != 0;
+  if (size < kLargeCopy && !shall_wait) {
+    if (code != ESHM_SUCCESS) raise_code(code);
+    return code;
+  }
+  code =
+      wait(link, [&](ESHMHandle* handle) { return eshm_write_ex(handle, data, size, timeout_ms); });
+  if (code == ESHM_ERROR_BUFFER_TOO_SMALL) raise_code(code);
+  return code;
+}
+
+}  // namespace
+
+PyObject* link_write(Link* link, PyObject* const* args, Py_ssize_t given, PyObject* keywords) {
+  static const char* const names[] = {"data", "timeout_ms"};
+  PyObject* slots[2];
+  uint32_t timeout_ms = 0;
+  if (given == 1 && keywords == nullptr) {
+    slots[0] = args[0];
+  } else if (!take_arguments("write", args, given, keywords, names, 2, 1, slots) ||
+             !to_timeout(slots[1], 0, &timeout_ms)) {
+    return nullptr;
+  }
+  if (usable_handle(link) == nullptr) return nullptr;
+  int code;
+  if (PyBytes_CheckExact(slots[0])) {
+    code = write_bytes(link, PyBytes_AS_STRING(slots[0]),
+                       static_cast<size_t>(PyBytes_GET_SIZE(slots[0])), timeout_ms);
+  } else {
+    Py_buffer buffer;
+    if (PyObject_GetBuffer(slots[0], &buffer, PyBUF_SIMPLE) != 0) return nullptr;
+    code = write_bytes(link, buffer.buf, static_cast<size_t>(buffer.len), timeout_ms);
+    PyBuffer_Release(&buffer);
+  }
+  if (code != ESHM_SUCCESS) return nullptr;
+  Py_RETURN_NONE;
+}
+
+// ---- reading ---------------------------------------------------------------------------
+
+namespace {
+
+// Messages up to this size are read into the stack and become bytes in one
+// step; larger ones go straight into bytes of their own.
+constexpr size_t kSmallMessage = 4096;
+
+// The rest of a time-out, over several calls.
+class Patience {
+ public:
+  explicit Patience(uint32_t timeout_ms) : timeout_ms_(timeout_ms) {}
+
+  bool any() const { return timeout_ms_ != 0; }
+
+  uint32_t rest_ms() {
+    if (timeout_ms_ == ESHM_WAIT_FOREVER) return timeout_ms_;
+    if (deadline_ns_ == 0) {
+      deadline_ns_ = monotonic_ns() + uint64_t{timeout_ms_} * 1000000;
+      return timeout_ms_;
+    }
+    const uint64_t now = monotonic_ns();
+    if (now >= deadline_ns_) return 0;
+    return static_cast<uint32_t>((deadline_ns_ - now + 999999) / 1000000);
+  }
+
+ private:
+  const uint32_t timeout_ms_;
+  uint64_t deadline_ns_ = 0;
+};
+
+// One attempt without a wait, then the wait.
+int read_into(Link* link, void* buffer, size_t size, ESHMMessageInfo* info, Patience* patience) {
+  int code = ESHM_ERROR_NO_DATA;
+  if (size < kLargeCopy) {
+    code = eshm_read_msg(link->handle, buffer, size, info, 0);
+    const bool shall_wait = code == ESHM_ERROR_NO_DATA && patience->any();
+    if (!shall_wait) {
+      if (code != ESHM_SUCCESS && code != ESHM_ERROR_NO_DATA &&
+          code != ESHM_ERROR_BUFFER_TOO_SMALL) {
+        raise_code(code);
+      }
+      return code;
+    }
+  }
+  const uint32_t rest_ms = patience->any() ? patience->rest_ms() : 0;
+  return wait(
+      link, [&](ESHMHandle* handle) { return eshm_read_msg(handle, buffer, size, info, rest_ms); });
+}
+
+int read_large(Link* link, size_t size, ESHMMessageInfo* info, Patience* patience,
+               PyObject** bytes) {
+  PyObject* large = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size));
+  if (large == nullptr) return ESHM_SUCCESS;
+  const int code = read_into(link, PyBytes_AS_STRING(large), size, info, patience);
+  if (code != ESHM_SUCCESS) {
+    Py_DECREF(large);
+    return code;
+  }
+  if (info->size != size) _PyBytes_Resize(&large, static_cast<Py_ssize_t>(info->size));
+  *bytes = large;
+  return code;
+}
+
+int read_small(Link* link, size_t size, ESHMMessageInfo* info, Patience* patience,
+               PyObject** bytes) {
+  char small[kSmallMessage];
+  const int code = read_into(link, small, size, info, patience);
+  if (code == ESHM_SUCCESS) {
+    *bytes = PyBytes_FromStringAndSize(small, static_cast<Py_ssize_t>(info->size));
+  }
+  return code;
+}
+
+// Code of the read. *bytes is NULL, and an exception is set, unless it is SUCCESS with
+// bytes, or NO_DATA: that is the caller's to judge.
+int read_message(Link* link, size_t limit, uint32_t timeout_ms, ESHMMessageInfo* info,
+                 PyObject** bytes) {
+  *bytes = nullptr;
+  Patience patience(timeout_ms);
+  size_t room = std::min(limit, std::max(link->expected_size, kSmallMessage));
+  while (true) {
+    *info = {};
+    const int code = room <= kSmallMessage ? read_small(link, room, info, &patience, bytes)
+                                           : read_large(link, room, info, &patience, bytes);
+    if (code != ESHM_ERROR_BUFFER_TOO_SMALL || PyErr_Occurred() != nullptr) {
+      if (code == ESHM_SUCCESS) link->expected_size = info->size;
+      return code;
+    }
+    if (info->size > limit) {
+      raise_code(code);
+      return code;
+    }
+    // It was kept; if another thread takes it, the wait for the next goes on.
+    room = info->size;
+    if (usable_handle(link) == nullptr) return code;
+  }
+}
+
+PyObject* nothing_came() { return raise_code(ESHM_ERROR_NO_DATA); }
+
+}  // namespace
+
+PyObject* link_read(Link* link, PyObject* const* args, Py_ssize_t given, PyObject* keywords) {
+  static const char* const names[] = {"buffer_size", "timeout_ms"};
+  PyObject* slots[2];
+  size_t limit = ESHM_MAX_DATA_SIZE;
+  uint32_t timeout_ms;
+  if (!take_arguments("read", args, given, keywords, names, 2, 0, slots) ||
+      (slots[0] != nullptr && !to_size(slots[0], "buffer_size", &limit)) ||
+      !to_timeout(slots[1], kDefaultTimeoutMs, &timeout_ms) || usable_handle(link) == nullptr) {
+    return nullptr;
+  }
+  ESHMMessageInfo info;
+  PyObject* bytes;
+  return read_message(link, limit, timeout_ms, &info, &bytes) == ESHM_ERROR_NO_DATA ? nothing_came()
+                                                                                    : bytes;
+}
+
+PyObject* link_try_read(Link* link, PyObject* const* args, Py_ssize_t given, PyObject* keywords) {
+  static const char* const names[] = {"buffer_size"};
+  PyObject* slots[1] = {nullptr};
+  size_t limit = ESHM_MAX_DATA_SIZE;
+  if ((given != 0 || keywords != nullptr) &&
+      (!take_arguments("try_read", args, given, keywords, names, 1, 0, slots) ||
+       (slots[0] != nullptr && !to_size(slots[0], "buffer_size", &limit)))) {
+    return nullptr;
+  }
+  if (usable_handle(link) == nullptr) return nullptr;
+  ESHMMessageInfo info;
+  PyObject* bytes;
+  if (read_message(link, limit, 0, &info, &bytes) == ESHM_ERROR_NO_DATA) Py_RETURN_NONE;
+  return bytes;
+}
+
+PyObject* link_read_msg(Link* link, PyObject* const* args, Py_ssize_t given, PyObject* keywords) {
+  static const char* const names[] = {"timeout_ms"};
+  PyObject* slots[1];
+  uint32_t timeout_ms;
+  if (!take_arguments("read_msg", args, given, keywords, names, 1, 0, slots) ||
+      !to_timeout(slots[0], kDefaultTimeoutMs, &timeout_ms) || usable_handle(link) == nullptr) {
+    return nullptr;
+  }
+  ESHMMessageInfo info;
+  PyObject* bytes;
+  if (read_message(link, INT32_MAX, timeout_ms, &info, &bytes) == ESHM_ERROR_NO_DATA) {
+    return nothing_came();
+  }
+  return bytes == nullptr ? nullptr : make_message(bytes, info);
+}
+
+PyObject* link_read_into(Link* link, PyObject* const* args, Py_ssize_t given, PyObject* keywords) {
+  static const char* const names[] = {"buffer", "timeout_ms"};
+  PyObject* slots[2];
+  uint32_t timeout_ms;
+  if (!take_arguments("read_into", args, given, keywords, names, 2, 1, slots) ||
+      !to_timeout(slots[1], kDefaultTimeoutMs, &timeout_ms) || usable_handle(link) == nullptr) {
+    return nullptr;
+  }
+  Py_buffer buffer;
+  if (PyObject_GetBuffer(slots[0], &buffer, PyBUF_WRITABLE) != 0) return nullptr;
+  Patience patience(timeout_ms);
+  ESHMMessageInfo info = {};
+  const int code = read_into(link, buffer.buf, static_cast<size_t>(buffer.len), &info, &patience);
+  PyBuffer_Release(&buffer);
+  if (code == ESHM_SUCCESS) return PyLong_FromUnsignedLongLong(info.size);
+  return raise_code(code);
+}
+
+// ---- zero copy -------------------------------------------------------------------------
+
+namespace {
+
+PyObject* borrow(Link* link, uint32_t timeout_ms, bool none_where_nothing) {
+  if (usable_handle(link) == nullptr) return nullptr;
+  PyObject* borrowed = nullptr;
+  int code = make_borrow(link, 0, &borrowed);
+  if (code == ESHM_ERROR_NO_DATA && timeout_ms != 0) {
+    const Waiting waiting(link);
+    code = make_borrow(link, timeout_ms, &borrowed);
+  }
+  if (code == ESHM_SUCCESS) return borrowed;
+  if (code == ESHM_ERROR_NO_DATA && none_where_nothing) Py_RETURN_NONE;
+  return raise_of_wait(link, code);
+}
+
+}  // namespace
+
+PyObject* link_loan(Link* link, PyObject* const* args, Py_ssize_t given, PyObject* keywords) {
+  static const char* const names[] = {"size"};
+  PyObject* slots[1];
+  size_t size = link->max_write_size;
+  if (!take_arguments("loan", args, given, keywords, names, 1, 0, slots) ||
+      (slots[0] != nullptr && slots[0] != Py_None && !to_size(slots[0], "size", &size)) ||
+      usable_handle(link) == nullptr) {
+    return nullptr;
+  }
+  return make_loan(link, size);
+}
+
+PyObject* link_borrow(Link* link, PyObject* const* args, Py_ssize_t given, PyObject* keywords) {
+  static const char* const names[] = {"timeout_ms"};
+  PyObject* slots[1];
+  uint32_t timeout_ms;
+  if (!take_arguments("borrow", args, given, keywords, names, 1, 0, slots) ||
+      !to_timeout(slots[0], kDefaultTimeoutMs, &timeout_ms)) {
+    return nullptr;
+  }
+  return borrow(link, timeout_ms, false);
+}
+
+PyObject* link_try_borrow(PyObject* object, PyObject*) {
+  return borrow(reinterpret_cast<Link*>(object), 0, true);
+}
+
+}  // namespace eshm_py

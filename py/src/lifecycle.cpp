@@ -1,0 +1,240 @@
+// Opening and closing: who still uses a handle, and who gives it back.
+#include <unistd.h>
+
+#include "link.h"
+#include "waiting.h"
+
+namespace eshm_py {
+namespace {
+
+Link* first_link = nullptr;
+uint64_t last_id = 0;
+int giving_back = 0;  // threads inside eshm_destroy
+
+// ESHMConfig.interrupt: on a signal, and each 50 ms of a wait. Signal handlers
+// run in the main thread alone; what they raise stays set and ends the call.
+int interrupt(void* context) {
+  auto* link = static_cast<Link*>(context);
+  if (link->closing) return 1;
+  if (gettid() != getpid()) return 0;
+  const PyGILState_STATE state = PyGILState_Ensure();
+  const bool raised = PyErr_CheckSignals() != 0 || link->closing;
+  PyGILState_Release(state);
+  return raised ? 1 : 0;
+}
+
+void enlist(Link* link) {
+  link->previous = nullptr;
+  link->next = first_link;
+  if (first_link != nullptr) first_link->previous = link;
+  first_link = link;
+}
+
+void strike_off(Link* link) {
+  if (link->previous != nullptr) link->previous->next = link->next;
+  if (link->next != nullptr) link->next->previous = link->previous;
+  if (first_link == link) first_link = link->next;
+  link->previous = link->next = nullptr;
+}
+
+int give_back(Link* link) {
+  ESHMHandle* handle = link->handle;
+  link->handle = nullptr;
+  strike_off(link);
+  ++giving_back;
+  PyThreadState* thread = PyEval_SaveThread();
+  const int code = eshm_destroy(handle);
+  PyEval_RestoreThread(thread);
+  --giving_back;
+  return code;
+}
+
+void let_others_run() {
+  PyThreadState* thread = PyEval_SaveThread();
+  usleep(1000);
+  PyEval_RestoreThread(thread);
+}
+
+// Who waits in close() does it himself, so that it is done when he returns.
+bool can_give_back(const Link* link) {
+  return link->closers == 0 && link->handle != nullptr && link->closing && link->calls == 0 &&
+         link->views == 0;
+}
+
+// Code of eshm_destroy; SUCCESS where views or a wait of this thread keep the handle.
+int close_link(Link* link) {
+  if (link->handle == nullptr) return ESHM_SUCCESS;
+  link->closing = true;
+  if (link->owner != getpid()) {
+    // The parent's: a child's copy gives nothing back.
+    link->handle = nullptr;
+    strike_off(link);
+    return ESHM_SUCCESS;
+  }
+  ++link->closers;
+  // Their interrupt hook sees `closing` within 50 ms.
+  while (link->calls > 0 && !Waiting::on(link)) let_others_run();
+  --link->closers;
+  return can_give_back(link) ? give_back(link) : static_cast<int>(ESHM_SUCCESS);
+}
+
+bool take_type(PyObject* type, ESHMType* out) {
+  if (type == Py_None) return true;
+  unsigned long long fingerprint = 0;
+  if (!PyArg_ParseTuple(type, "sK", &out->text, &fingerprint)) return false;
+  out->fingerprint = fingerprint;
+  return true;
+}
+
+// (delivery, max_message_size, queue_capacity, max_borrows, max_loans, type)
+bool take_channel(PyObject* tuple, ESHMChannelConfig* channel) {
+  int delivery = 0;
+  unsigned long long size = 0;
+  unsigned long long capacity = 0;
+  PyObject* type = nullptr;
+  if (!PyArg_ParseTuple(tuple, "iKKO&O&O", &delivery, &size, &capacity, convert_uint32,
+                        &channel->max_borrows, convert_uint32, &channel->max_loans, &type)) {
+    return false;
+  }
+  channel->delivery = static_cast<ESHMDelivery>(delivery);
+  channel->max_message_size = size;
+  channel->queue_capacity = capacity;
+  return take_type(type, &channel->type);
+}
+
+}  // namespace
+
+int link_init(PyObject* object, PyObject* args, PyObject* keywords) {
+  auto* link = reinterpret_cast<Link*>(object);
+  if (link->id != 0) {
+    PyErr_SetString(PyExc_RuntimeError, "a link is opened once");
+    return -1;
+  }
+  ESHMConfig config = eshm_default_config(nullptr);
+  int role = config.role;
+  int behavior = config.disconnect_behavior;
+  int cleanup = 1;
+  int threads = 1;
+  int backend = config.backend;
+  PyObject* m2s = nullptr;
+  PyObject* s2m = nullptr;
+  static const char* names[] = {"shm_name",
+                                "role",
+                                "disconnect_behavior",
+                                "stale_threshold_ms",
+                                "reconnect_wait_ms",
+                                "reconnect_retry_interval_ms",
+                                "max_reconnect_attempts",
+                                "auto_cleanup",
+                                "use_threads",
+                                "backend",
+                                "m2s",
+                                "s2m",
+                                "spin_us",
+                                "permissions",
+                                "flags",
+                                nullptr};
+  if (!PyArg_ParseTupleAndKeywords(
+          args, keywords, "siiO&O&O&O&ppiO!O!O&O&O&", const_cast<char**>(names), &config.shm_name,
+          &role, &behavior, convert_uint32, &config.stale_threshold_ms, convert_uint32,
+          &config.reconnect_wait_ms, convert_uint32, &config.reconnect_retry_interval_ms,
+          convert_uint32, &config.max_reconnect_attempts, &cleanup, &threads, &backend,
+          &PyTuple_Type, &m2s, &PyTuple_Type, &s2m, convert_uint32, &config.spin_us, convert_uint32,
+          &config.permissions, convert_uint32, &config.flags) ||
+      !take_channel(m2s, &config.m2s) || !take_channel(s2m, &config.s2m)) {
+    return -1;
+  }
+  config.role = static_cast<ESHMRole>(role);
+  config.disconnect_behavior = static_cast<ESHMDisconnectBehavior>(behavior);
+  config.auto_cleanup = cleanup != 0;
+  config.use_threads = threads != 0;
+  config.backend = static_cast<ESHMBackend>(backend);
+  config.interrupt = interrupt;
+  config.interrupt_context = link;
+  link->id = ++last_id;
+  link->owner = getpid();
+  {
+    PyThreadState* thread = PyEval_SaveThread();
+    link->handle = eshm_init(&config);
+    PyEval_RestoreThread(thread);
+  }
+  if (link->handle == nullptr) {
+    int code = ESHM_ERROR_INVALID_PARAM;
+    eshm_last_error(&code);
+    raise_code(code);
+    return -1;
+  }
+  enlist(link);
+  ESHMStatsEx stats = {};
+  eshm_get_stats_ex(link->handle, &stats);
+  link->max_write_size = stats.max_write_size;
+  return 0;
+}
+
+void link_dealloc(PyObject* object) {
+  PyTypeObject* type = Py_TYPE(object);
+  auto* link = reinterpret_cast<Link*>(object);
+  if (link->handle != nullptr) {
+    PyObject *error_type, *error, *trace;
+    PyErr_Fetch(&error_type, &error, &trace);
+    close_link(link);
+    PyErr_Restore(error_type, error, trace);
+  }
+  if (link->weak_references != nullptr) PyObject_ClearWeakRefs(object);
+  type->tp_free(object);
+  Py_DECREF(type);
+}
+
+PyObject* link_close(PyObject* object, PyObject*) {
+  const int code = close_link(reinterpret_cast<Link*>(object));
+  if (code != ESHM_SUCCESS) return raise_code(code);
+  Py_RETURN_NONE;
+}
+
+PyObject* link_enter(PyObject* object, PyObject*) {
+  if (usable_handle(reinterpret_cast<Link*>(object)) == nullptr) return nullptr;
+  Py_INCREF(object);
+  return object;
+}
+
+PyObject* link_exit(PyObject* object, PyObject* const*, Py_ssize_t) {
+  return link_close(object, nullptr);
+}
+
+PyObject* link_reduce(PyObject* object, PyObject*) {
+  PyErr_Format(PyExc_TypeError,
+               "%s cannot be pickled: a link belongs to the process that opened it. Hand its "
+               "name over, and open a link of its own in the other process",
+               Py_TYPE(object)->tp_name);
+  return nullptr;
+}
+
+PyObject* link_closed(PyObject* object, void*) {
+  auto* link = reinterpret_cast<Link*>(object);
+  return PyBool_FromLong(link->handle == nullptr || link->closing);
+}
+
+ESHMHandle* usable_handle(Link* link) {
+  if (link->handle != nullptr && !link->closing) return link->handle;
+  raise_text(ESHM_ERROR_NOT_INITIALIZED, "the link is closed");
+  return nullptr;
+}
+
+void settle(Link* link) {
+  if (can_give_back(link)) give_back(link);
+}
+
+PyObject* close_all(PyObject*, PyObject*) {
+  while (first_link != nullptr) {
+    Link* link = first_link;
+    Py_INCREF(link);
+    close_link(link);
+    // Views may keep it open: they give it back when they go.
+    if (link->handle != nullptr) strike_off(link);
+    Py_DECREF(link);
+  }
+  while (giving_back > 0) let_others_run();
+  Py_RETURN_NONE;
+}
+
+}  // namespace eshm_py
