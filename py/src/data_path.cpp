@@ -230,7 +230,7 @@ PyObject* borrow(Link* link, uint32_t timeout_ms, bool none_where_nothing) {
   PyObject* borrowed = nullptr;
   int code = make_borrow(link, 0, &borrowed);
   if (code == ESHM_ERROR_NO_DATA && timeout_ms != 0) {
-    const Waiting waiting(link);
+    const Waiting waiting(&link, 1);
     code = make_borrow(link, timeout_ms, &borrowed);
   }
   if (code == ESHM_SUCCESS) return borrowed;

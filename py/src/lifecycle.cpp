@@ -18,7 +18,9 @@ int interrupt(void* context) {
   if (link->closing) return 1;
   if (gettid() != getpid()) return 0;
   const PyGILState_STATE state = PyGILState_Ensure();
-  const bool raised = PyErr_CheckSignals() != 0 || link->closing;
+  // A wait for several links asks for each: no handler runs beside an exception.
+  const bool raised =
+      PyErr_Occurred() != nullptr || PyErr_CheckSignals() != 0 || link->closing;
   PyGILState_Release(state);
   return raised ? 1 : 0;
 }

@@ -1,14 +1,52 @@
 #include "waiting.h"
 
+#include <algorithm>
 #include <vector>
 
 namespace eshm_py {
+namespace {
+
+bool is_closing(const Link* link) { return link->closing; }
+
+// For as long as it lives, close() does not take these links' handles away.
+class Held {
+ public:
+  explicit Held(const std::vector<Link*>& links) : links_(links) {
+    for (Link* link : links_) ++link->calls;
+  }
+  ~Held() {
+    for (Link* link : links_) {
+      --link->calls;
+      settle(link);
+    }
+  }
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+
+ private:
+  const std::vector<Link*>& links_;
+};
+
+PyObject* wait_for(const std::vector<Link*>& links, const std::vector<ESHMHandle*>& handles,
+                   uint32_t timeout_ms) {
+  const Waiting waiting(links.data(), links.size());
+  const Held held(links);
+  PyThreadState* thread = PyEval_SaveThread();
+  const int index = eshm_wait_any(handles.data(), handles.size(), timeout_ms);
+  PyEval_RestoreThread(thread);
+  if (index >= 0) return PyLong_FromLong(index);
+  const auto closed = std::find_if(links.begin(), links.end(), is_closing);
+  return closed == links.end() ? raise_code(index) : raise_of_wait(*closed, index);
+}
+
+}  // namespace
 
 thread_local const Waiting* Waiting::innermost = nullptr;
 
 bool Waiting::on(const Link* link) {
   for (const Waiting* wait = innermost; wait != nullptr; wait = wait->outer_) {
-    if (wait->link_ == link) return true;
+    const auto end = wait->links_ + wait->count_;
+    if (std::find(wait->links_, end, link) != end) return true;
   }
   return false;
 }
@@ -31,7 +69,6 @@ PyObject* wait_any(PyObject*, PyObject* const* args, Py_ssize_t count) {
   if (sequence == nullptr) return nullptr;
   std::vector<Link*> links;
   std::vector<ESHMHandle*> handles;
-  PyObject* answer = nullptr;
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(sequence); ++i) {
     Link* link = as_link(PyTuple_GET_ITEM(sequence, i));
     ESHMHandle* handle = link == nullptr ? nullptr : usable_handle(link);
@@ -39,17 +76,7 @@ PyObject* wait_any(PyObject*, PyObject* const* args, Py_ssize_t count) {
     links.push_back(link);
     handles.push_back(handle);
   }
-  if (PyErr_Occurred() == nullptr) {
-    for (Link* link : links) ++link->calls;
-    PyThreadState* thread = PyEval_SaveThread();
-    const int index = eshm_wait_any(handles.data(), handles.size(), timeout_ms);
-    PyEval_RestoreThread(thread);
-    answer = index < 0 ? raise_code(index) : PyLong_FromLong(index);
-    for (Link* link : links) {
-      --link->calls;
-      settle(link);
-    }
-  }
+  PyObject* answer = PyErr_Occurred() ? nullptr : wait_for(links, handles, timeout_ms);
   Py_DECREF(sequence);
   return answer;
 }

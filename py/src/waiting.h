@@ -7,11 +7,14 @@
 
 namespace eshm_py {
 
-// A wait of this thread. A signal handler that runs in it may close its link;
-// then the wait itself gives the link back. Handlers may wait, too.
+// A wait of this thread, for one link or several. A signal handler that runs in
+// it may close any of them; then the wait itself gives that link back. Handlers
+// may wait, too.
 class Waiting {
  public:
-  explicit Waiting(const Link* link) : link_(link), outer_(innermost) { innermost = this; }
+  Waiting(Link* const* links, size_t count) : links_(links), count_(count), outer_(innermost) {
+    innermost = this;
+  }
   ~Waiting() { innermost = outer_; }
   Waiting(const Waiting&) = delete;
   Waiting& operator=(const Waiting&) = delete;
@@ -21,7 +24,8 @@ class Waiting {
  private:
   static thread_local const Waiting* innermost;
 
-  const Link* const link_;
+  Link* const* const links_;
+  const size_t count_;
   const Waiting* const outer_;
 };
 
@@ -32,7 +36,7 @@ PyObject* raise_of_wait(const Link* link, int code);
 // a signal handler, or by a close in another thread.
 template <class Call>
 int wait(Link* link, Call call) {
-  const Waiting waiting(link);
+  const Waiting waiting(&link, 1);
   Released released(link);
   const int code = call(link->handle);
   released.reacquire();

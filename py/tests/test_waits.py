@@ -7,7 +7,7 @@ import time
 
 import eshm
 import pytest
-from eshm import ESHM, ESHMRole
+from eshm import ESHM, Channel, Delivery, ESHMRole
 
 
 def in_thread(call):
@@ -53,11 +53,31 @@ def test_other_threads_run_while_one_waits(pair, wait):
     assert waiting.join() == b"at last"
 
 
-def test_close_ends_the_waits_of_other_threads(pair):
-    slave = pair[1]
-    waiting = [in_thread(lambda: slave.read(timeout_ms=-1)) for _ in range(3)]
-    until_inside(slave)
-    slave.close()
+@pytest.fixture
+def full_queue(make_pair):
+    """A pair whose master has no room left to write."""
+    master, slave = make_pair(m2s=Channel(Delivery.QUEUE, queue_capacity=1 << 16))
+    with pytest.raises(eshm.QueueFull):
+        while True:
+            master.write(bytes(1000))
+    return master, slave
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda link: link.read(timeout_ms=-1),
+        lambda link: link.borrow(-1),
+        lambda link: eshm.wait_any([link], -1),
+        lambda link: link.write(bytes(1000), -1),
+    ],
+    ids=["read", "borrow", "wait_any", "write"],
+)
+def test_close_ends_the_waits_of_other_threads(full_queue, wait):
+    master = full_queue[0]  # it has nothing to read
+    waiting = [in_thread(lambda: wait(master)) for _ in range(3)]
+    until_inside(master)
+    master.close()
     for thread in waiting:
         with pytest.raises(eshm.Closed):
             thread.join()
@@ -92,34 +112,61 @@ def test_many_threads_share_one_link(pair):
 
 # ---- signals ---------------------------------------------------------------------
 
-# The child prints "waiting", is sent SIGINT by its own timer's thread, and must
-# come out of the wait with KeyboardInterrupt.
+# The child says that it waits, gets SIGINT, and must come out of the wait with
+# KeyboardInterrupt.
 INTERRUPTED = """
-    import os, signal, sys, threading
+    import asyncio, sys
     import eshm
-    from eshm import ESHM, ESHMRole
+    from eshm import ESHM, Channel, ESHMRole, Receiver, Sender
     name, what = sys.argv[1:]
-    master = ESHM(name, ESHMRole.MASTER) if what != "constructor" else None
-    def wait():
-        if what == "constructor":
-            ESHM(name, ESHMRole.SLAVE, reconnect_wait_ms=0, max_reconnect_attempts=0)
-        elif what == "read":
-            master.read(timeout_ms=-1)
-        elif what == "read_msg":
-            master.read_msg(-1)
-        elif what == "read_into":
-            master.read_into(bytearray(64), -1)
-        elif what == "iter":
-            next(iter(master))
+    queue = Channel(eshm.Delivery.QUEUE, queue_capacity=1 << 16, type="u8")
+    calm = {"stale_threshold_ms": 10000}
+    if what != "constructor":
+        master = ESHM(name, ESHMRole.MASTER, m2s=queue, **calm)
+        slave = ESHM(name, ESHMRole.SLAVE, **calm)
+    def fill():
+        while True:
+            master.write(bytes(8), -1)
+    def send():
+        sender = Sender(master, "u8")
+        while True:
+            sender.send(1, -1)
+    async def await_message():
+        async for data in slave.messages():
+            pass
+    def iterate():
+        for data in slave:
+            pass
+    waits = {
+        "constructor": lambda: ESHM(name, ESHMRole.SLAVE, reconnect_wait_ms=0,
+                                    max_reconnect_attempts=0),
+        "read": lambda: slave.read(timeout_ms=-1),
+        "read_msg": lambda: slave.read_msg(-1),
+        "read_into": lambda: slave.read_into(bytearray(64), -1),
+        "borrow": lambda: slave.borrow(-1),
+        "iteration": iterate,
+        "wait_any of one": lambda: eshm.wait_any([slave], -1),
+        "wait_any of two": lambda: eshm.wait_any([slave, master], -1),
+        "write into a full queue": fill,
+        "send into a full queue": send,
+        "receive": lambda: Receiver(slave, "u8").receive(-1),
+        "view": lambda: Receiver(slave, "u8").view(-1),
+        "read_async": lambda: asyncio.run(slave.read_async()),
+        "messages": lambda: asyncio.run(await_message()),
+    }
     print("waiting", flush=True)
     try:
-        wait()
+        waits[what]()
     except KeyboardInterrupt:
         print("KeyboardInterrupt")
 """
+WAITS = (
+    "constructor;read;read_msg;read_into;borrow;iteration;wait_any of one;wait_any of two;"
+    "write into a full queue;send into a full queue;receive;view;read_async;messages"
+).split(";")
 
 
-@pytest.mark.parametrize("what", ["constructor", "read", "read_msg", "read_into", "iter"])
+@pytest.mark.parametrize("what", WAITS)
 def test_ctrl_c_ends_the_wait(name, start_child, what):
     child = start_child(INTERRUPTED, name, what)
     assert child.line() == "waiting"
@@ -162,18 +209,27 @@ def test_what_a_handler_raises_comes_out_of_the_wait(pair):
     assert pair[1].read() == b"unharmed"
 
 
-def test_a_handler_may_close_the_link_that_is_waited_on(pair):
-    slave = pair[1]
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda slave, master: slave.read(timeout_ms=-1),
+        lambda slave, master: slave.borrow(-1),
+        lambda slave, master: eshm.wait_any([master, slave], -1),
+    ],
+    ids=["read", "borrow", "wait_any"],
+)
+def test_a_handler_may_close_the_link_that_is_waited_on(pair, wait):
+    master, slave = pair
     before = signal.signal(signal.SIGALRM, lambda *_: slave.close())
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         with pytest.raises(eshm.Closed):
-            slave.read(timeout_ms=-1)
+            wait(slave, master)
     finally:
         signal.signal(signal.SIGALRM, before)
     assert slave.closed
-    with ESHM(pair[0].name, ESHMRole.SLAVE, stale_threshold_ms=10_000) as successor:
-        pair[0].write(b"the seat is free")
+    with ESHM(master.name, ESHMRole.SLAVE, stale_threshold_ms=10_000) as successor:
+        master.write(b"the seat is free")
         assert successor.read() == b"the seat is free"
 
 
