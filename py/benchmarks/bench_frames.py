@@ -17,13 +17,14 @@ import statistics
 import struct
 import subprocess
 import time
-from typing import Any, List, Tuple
+from typing import Any, Callable, List, Tuple
 
 import eshm
 import numpy
 from eshm import ESHM, ESHMRole
 
 SHAPE = (1080, 1920, 3)
+BYTE = numpy.dtype("u1")
 PATIENCE_MS = 60_000
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -42,31 +43,38 @@ def sent_at(frame: Any) -> int:
 
 
 class Viewer:
+    """Its loops make an array in one step, numpy.ndarray(shape, dtype, borrowed),
+    and look names up before: right after a sleep, the caches being cold, each
+    step of numpy.frombuffer(borrowed, "u1").reshape(SHAPE) costs microseconds."""
+
     def __init__(self, link: ESHM) -> None:
         self.link = link
 
     def sleep_for_frame(self) -> Tuple[Any, int]:
         """The array, and when it was in hand."""
-        frame = numpy.frombuffer(self.link.borrow(PATIENCE_MS), "u1").reshape(SHAPE)
-        return frame, time.monotonic_ns()
+        borrow, ndarray, now_ns = self.link.borrow, numpy.ndarray, time.monotonic_ns
+        shape, dtype = SHAPE, BYTE
+        frame: Any = ndarray(shape, dtype, borrow(PATIENCE_MS))  # type: ignore[arg-type]
+        return frame, now_ns()
 
     def poll_for_frame(self) -> Tuple[Any, int]:
-        try_borrow = self.link.try_borrow
+        try_borrow, ndarray, now_ns = self.link.try_borrow, numpy.ndarray, time.monotonic_ns
+        shape, dtype = SHAPE, BYTE
         while True:
             borrowed = try_borrow()
             if borrowed is not None:
-                frame = numpy.frombuffer(borrowed, "u1").reshape(SHAPE)
-                return frame, time.monotonic_ns()
+                frame: Any = ndarray(shape, dtype, borrowed)  # type: ignore[arg-type]
+                return frame, now_ns()
 
-    def frame_us(self, wait: Any) -> float:
+    def frame_us(self, wait: Callable[[], Tuple[Any, int]]) -> float:
         self.link.write(b"f")
         frame, now = wait()
-        sent = sent_at(frame)
-        return (now - sent) / 1000
+        return float(now - sent_at(frame)) / 1000
 
     def futex_us(self) -> float:
         self.link.write(b"w")
-        return struct.unpack("Q", self.link.read(timeout_ms=PATIENCE_MS))[0] / 1000
+        waited_ns: int = struct.unpack("Q", self.link.read(timeout_ms=PATIENCE_MS))[0]
+        return waited_ns / 1000
 
     def where_a_frame_lies(self) -> Tuple[int, str]:
         self.link.write(b"f")
@@ -81,13 +89,14 @@ class Viewer:
     def stream(self, seconds: int) -> Tuple[List[float], int, Tuple[int, ...]]:
         """Ages of the frames, how many were missed, the loop's rhythm."""
         self.link.write(bytes((ord("s"), seconds)))
-        ages, missed = [], 0
+        ages: List[float] = []
+        missed = 0
         while True:
             borrowed = self.link.borrow(PATIENCE_MS)
             missed += borrowed.missed
             if borrowed.size != numpy.prod(SHAPE):
                 return ages, missed, struct.unpack("3Q", borrowed)
-            frame = numpy.frombuffer(borrowed, "u1").reshape(SHAPE)
+            frame: Any = numpy.ndarray(SHAPE, BYTE, borrowed)  # type: ignore[arg-type]
             now = time.monotonic_ns()
             ages.append((now - sent_at(frame)) / 1000)
             assert (frame[-1] == frame[1, 0, 0]).all(), "a torn frame"
@@ -98,9 +107,11 @@ class Viewer:
 
 
 def show_latencies(viewer: Viewer, rounds: int, trips: int) -> None:
-    polling, parked, futex = [], [], []
+    polling: List[float] = []
+    parked: List[float] = []
+    futex: List[float] = []
 
-    def round_of(call: Any) -> float:
+    def round_of(call: Callable[[], float]) -> float:
         return statistics.median(call() for _ in range(trips))
 
     for _ in range(rounds):

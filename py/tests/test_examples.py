@@ -112,13 +112,16 @@ def test_python_master_and_cpp_slave(start, example, name):
     finished(master)
 
 
-def test_examples_and_package_pass_the_strict_type_checker(tmp_path):
+@pytest.mark.parametrize("folder", ["examples", "benchmarks"])
+def test_programs_and_package_pass_the_strict_type_checker(tmp_path, folder):
     pytest.importorskip("mypy")
-    sources = [str(path) for path in sorted(EXAMPLES.glob("*.py"))]
+    folder = EXAMPLES.parent / folder
+    sources = [str(path) for path in sorted(folder.glob("*.py"))]
+    assert sources
     result = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), *sources],
         capture_output=True,
         text=True,
-        cwd=EXAMPLES,
+        cwd=folder,
     )
     assert result.returncode == 0, result.stdout + result.stderr
