@@ -88,6 +88,11 @@ PyObject* make_loan(Link* link, size_t size);
 // Code of eshm_borrow; *borrow is set on SUCCESS, or NULL with an exception.
 int make_borrow(Link* link, uint32_t timeout_ms, PyObject** borrow);
 
+// ---- DLPack (dlpack.cpp): methods of Borrow ------------------------------------------
+
+PyObject* borrow_dlpack(PyObject* borrow, PyObject* args, PyObject* keywords);
+PyObject* borrow_dlpack_device(PyObject*, PyObject*);
+
 // ---- messages (message.cpp) --------------------------------------------------------
 
 int add_message_type(PyObject* module);

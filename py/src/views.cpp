@@ -1,83 +1,141 @@
 // Loan and Borrow: messages in the segment, seen through the buffer protocol.
-// The message stays in place until its last export is gone, and the mapping
-// with it: an array is valid for as long as anybody can see it.
-#include <algorithm>
+//
+// A Pin is what they hold: the message in its place, and the mapping with it.
+// Every view is an export of the pin, and whoever sees the message holds a
+// reference to it, so an array is valid for as long as anybody can see it:
+//   Borrow or Loan -> Pin <- memoryview <- numpy.frombuffer(memoryview)
+//                     Pin <- numpy.ndarray(shape, dtype, memoryview)
+// The last one keeps no export, but a reference to what the memoryview exports;
+// so exports are not counted, and the pin is an object of its own.
 #include <cstddef>
-#include <new>
 
 #include "native.h"
 
 namespace eshm_py {
 namespace {
 
-struct View {
+struct Pin {
   PyObject ob_base;
-  Link* link;        // NULL: given back
-  PyObject* memory;  // what `with` handed out
+  Link* link;  // NULL: given back, or published
   void* data;
   size_t size;
-  Py_ssize_t exports;
-  bool finished;  // no new export; the last one that goes gives the message back
   bool is_borrow;
   ESHMView view;  // of a borrow
+};
+
+struct View {
+  PyObject ob_base;
+  Pin* pin;          // NULL: this one lets go of it
+  PyObject* memory;  // what `with` handed out
+  size_t size;
+  bool finished;  // no new export
+  bool is_kept;   // somebody may look by a reference to this object alone
+  // Of a borrow.
+  ESHMMessageInfo info;
   PyObject* age_ns;
 };
 
+PyTypeObject* pin_type = nullptr;
 PyTypeObject* loan_type = nullptr;
 PyTypeObject* borrow_type = nullptr;
 char nothing[1];  // an empty message's address
 
 View* as_view(PyObject* object) { return reinterpret_cast<View*>(object); }
+Pin* as_pin(PyObject* object) { return reinterpret_cast<Pin*>(object); }
+bool is_borrow(const View* view) { return Py_TYPE(view) == borrow_type; }
+
+// ---- pins --------------------------------------------------------------------------------
 
 // After the message went back: the link may go, too.
-void let_go(View* view) {
-  Link* link = view->link;
-  view->link = nullptr;
+void let_go(Pin* pin) {
+  Link* link = pin->link;
+  pin->link = nullptr;
   --link->views;
   settle(link);
   Py_DECREF(link);
 }
 
-// Gives an unpublished loan, or a borrow, back once nobody can see it.
-void give_back_unseen(View* view) {
-  if (view->link == nullptr || !view->finished || view->exports != 0) return;
-  if (view->is_borrow) {
-    eshm_release(view->link->handle, &view->view);
-  } else {
-    eshm_discard(view->link->handle, view->data);
-  }
-  let_go(view);
+void belong_to(Pin* pin, Link* link) {
+  Py_INCREF(link);
+  pin->link = link;
+  ++link->views;
 }
+
+int pin_getbuffer(PyObject* object, Py_buffer* buffer, int flags) {
+  Pin* pin = as_pin(object);
+  if (pin->link == nullptr) {
+    PyErr_SetString(PyExc_BufferError, "the loan is over");
+    return -1;
+  }
+  return PyBuffer_FillInfo(buffer, object, pin->size == 0 ? nothing : pin->data,
+                           static_cast<Py_ssize_t>(pin->size), pin->is_borrow ? 1 : 0, flags);
+}
+
+// There is nothing to do: the export's reference goes. But numpy holds exports of
+// those objects alone that have this hook.
+void releasebuffer(PyObject*, Py_buffer*) {}
+
+void pin_dealloc(PyObject* object) {
+  PyTypeObject* type = Py_TYPE(object);
+  Pin* pin = as_pin(object);
+  PyObject *error_type, *error, *trace;
+  PyErr_Fetch(&error_type, &error, &trace);
+  if (pin->link != nullptr) {
+    if (pin->is_borrow) {
+      eshm_release(pin->link->handle, &pin->view);
+    } else {
+      eshm_discard(pin->link->handle, pin->data);
+    }
+    let_go(pin);
+  }
+  PyErr_Restore(error_type, error, trace);
+  type->tp_free(object);
+  Py_DECREF(type);
+}
+
+Pin* new_pin(bool is_borrow) {
+  Pin* pin = PyObject_New(Pin, pin_type);
+  if (pin == nullptr) return nullptr;
+  pin->link = nullptr;
+  pin->data = nothing;
+  pin->size = 0;
+  pin->is_borrow = is_borrow;
+  pin->view = {};
+  return pin;
+}
+
+// ---- what loans and borrows have in common -------------------------------------------------
+
+// Bytes without a format are what those ask for who do not hold them: they read
+// or write at once, or keep a reference instead (numpy.ndarray). A memoryview
+// asks for everything.
+bool is_raw(int flags) { return (flags & PyBUF_FORMAT) == 0; }
 
 int view_getbuffer(PyObject* object, Py_buffer* buffer, int flags) {
   View* view = as_view(object);
-  if (view->finished || view->link == nullptr) {
+  if (view->finished) {
     PyErr_SetString(PyExc_BufferError,
-                    view->is_borrow ? "the borrowed message was released" : "the loan is over");
+                    is_borrow(view) ? "the borrowed message was released" : "the loan is over");
     return -1;
   }
-  const int failed =
-      PyBuffer_FillInfo(buffer, object, view->size == 0 ? nothing : view->data,
-                        static_cast<Py_ssize_t>(view->size), view->is_borrow ? 1 : 0, flags);
-  if (failed == 0) ++view->exports;
-  return failed;
-}
-
-void view_releasebuffer(PyObject* object, Py_buffer*) {
-  View* view = as_view(object);
-  --view->exports;
-  give_back_unseen(view);
+  if (!is_borrow(view) && is_raw(flags)) {
+    // Its end could not tell whether somebody still writes into it.
+    PyErr_SetString(PyExc_BufferError,
+                    "a loan is written through its memoryview: `with loan as room`, or "
+                    "memoryview(loan)");
+    return -1;
+  }
+  // numpy.ndarray, which is content with less, keeps a reference to this object.
+  if (is_raw(flags) && (flags & PyBUF_WRITABLE) != 0) view->is_kept = true;
+  return pin_getbuffer(reinterpret_cast<PyObject*>(view->pin), buffer, flags);
 }
 
 void view_dealloc(PyObject* object) {
   PyTypeObject* type = Py_TYPE(object);
   View* view = as_view(object);
-  PyObject *error_type, *error, *trace;
-  PyErr_Fetch(&error_type, &error, &trace);
-  view->finished = true;
-  give_back_unseen(view);  // an export holds a reference, so there is none
+  Py_XDECREF(view->memory);
   Py_XDECREF(view->age_ns);
-  PyErr_Restore(error_type, error, trace);
+  Py_XDECREF(view->pin);
   type->tp_free(object);
   Py_DECREF(type);
 }
@@ -93,28 +151,22 @@ PyObject* view_enter(PyObject* object, PyObject*) {
   return view->memory;
 }
 
-// Ends what `with` handed out: false, without an exception, where arrays were
-// made of it.
-bool release_memory(View* view) {
+// Ends what `with` handed out, where no array was made of it.
+void release_memory(View* view) {
   PyObject* memory = view->memory;
   view->memory = nullptr;
-  if (memory == nullptr) return true;
+  if (memory == nullptr) return;
   PyObject* done = PyObject_CallMethod(memory, "release", nullptr);
+  if (done == nullptr) PyErr_Clear();
+  Py_XDECREF(done);
   Py_DECREF(memory);
-  if (done == nullptr) {
-    PyErr_Clear();
-    return false;
-  }
-  Py_DECREF(done);
-  return true;
 }
 
 PyObject* view_release(PyObject* object, PyObject*) {
   View* view = as_view(object);
-  // Not in release_memory's midst: its release hook gives the message back.
   view->finished = true;
   release_memory(view);
-  give_back_unseen(view);
+  if (!view->is_kept) Py_CLEAR(view->pin);
   Py_RETURN_NONE;
 }
 
@@ -124,34 +176,50 @@ PyObject* view_released(PyObject* object, void*) {
   return PyBool_FromLong(as_view(object)->finished);
 }
 
+// Takes over the reference to the pin.
+View* new_view(PyTypeObject* type, Pin* pin) {
+  View* view = PyObject_New(View, type);
+  if (view == nullptr) {
+    Py_DECREF(pin);
+    return nullptr;
+  }
+  view->pin = pin;
+  view->memory = nullptr;
+  view->size = pin->size;
+  view->finished = false;
+  view->is_kept = false;
+  view->info = pin->view.info;
+  view->age_ns = nullptr;
+  return view;
+}
+
 // ---- loans -----------------------------------------------------------------------------
 
 PyObject* loan_publish(PyObject* object, PyObject*) {
   View* view = as_view(object);
-  if (view->finished || view->link == nullptr) {
+  if (view->finished) {
     PyErr_SetString(PyExc_BufferError, "the loan is over");
     return nullptr;
   }
-  if (!release_memory(view) || view->exports != 0) {
+  view->finished = true;
+  release_memory(view);
+  Pin* pin = view->pin;
+  view->pin = nullptr;
+  if (Py_REFCNT(pin) != 1) {
     // Whoever holds the array could go on writing into a published message.
-    view->finished = true;
+    Py_DECREF(pin);
     PyErr_SetString(PyExc_BufferError,
                     "an array or memoryview of the loan still exists; nothing was published. "
                     "Delete it before the loan ends");
     return nullptr;
   }
-  view->finished = true;
-  ESHMHandle* handle = view->link->handle;
-  const int code = eshm_publish(handle, view->data, view->size);
-  if (code != ESHM_SUCCESS) {
-    raise_code(code);
-    // It was not published, so it is still ours to give back; where it was, this is refused.
-    eshm_discard(handle, view->data);
+  const int code = eshm_publish(pin->link->handle, pin->data, view->size);
+  if (code == ESHM_SUCCESS) {
+    let_go(pin);
+  } else {
+    raise_code(code);  // the pin discards it; where it was published, that is refused
   }
-  PyObject *error_type, *error, *trace;
-  PyErr_Fetch(&error_type, &error, &trace);
-  let_go(view);
-  PyErr_Restore(error_type, error, trace);
+  Py_DECREF(pin);
   if (code != ESHM_SUCCESS) return nullptr;
   Py_RETURN_NONE;
 }
@@ -193,137 +261,6 @@ PyGetSetDef loan_properties[] = {
     {"finished", view_released, nullptr, "Whether the loan is over.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
-// ---- DLPack, version 1 -------------------------------------------------------------------
-
-struct DLDevice {
-  int32_t device_type;
-  int32_t device_id;
-};
-
-struct DLDataType {
-  uint8_t code;
-  uint8_t bits;
-  uint16_t lanes;
-};
-
-struct DLTensor {
-  void* data;
-  DLDevice device;
-  int32_t ndim;
-  DLDataType dtype;
-  int64_t* shape;
-  int64_t* strides;
-  uint64_t byte_offset;
-};
-
-struct DLManagedTensorVersioned {
-  uint32_t version_major;
-  uint32_t version_minor;
-  void* manager_ctx;
-  void (*deleter)(DLManagedTensorVersioned*);
-  uint64_t flags;
-  DLTensor tensor;
-};
-
-constexpr int32_t kCpu = 1;
-constexpr uint8_t kUnsignedInteger = 1;
-constexpr uint64_t kReadOnly = 1;
-constexpr char kCapsuleName[] = "dltensor_versioned";
-
-// The tensor with what it points to.
-struct Tensor {
-  DLManagedTensorVersioned managed;
-  Py_buffer buffer;
-  int64_t shape;
-  int64_t stride;
-};
-
-void delete_tensor(DLManagedTensorVersioned* managed) {
-  const PyGILState_STATE state = PyGILState_Ensure();
-  auto* tensor = static_cast<Tensor*>(managed->manager_ctx);
-  PyBuffer_Release(&tensor->buffer);
-  PyGILState_Release(state);
-  delete tensor;
-}
-
-// A consumer renames the capsule that it has taken.
-void drop_capsule(PyObject* capsule) {
-  if (PyCapsule_IsValid(capsule, kCapsuleName) == 0) return;
-  auto* managed =
-      static_cast<DLManagedTensorVersioned*>(PyCapsule_GetPointer(capsule, kCapsuleName));
-  managed->deleter(managed);
-}
-
-bool is_device(PyObject* device) {
-  if (device == nullptr || device == Py_None) return true;
-  int type;
-  int id;
-  if (!PyArg_ParseTuple(device, "ii", &type, &id)) return false;
-  if (type == kCpu && id == 0) return true;
-  PyErr_SetString(PyExc_BufferError, "a borrowed message lies in the memory of the CPU");
-  return false;
-}
-
-bool knows_read_only(PyObject* max_version) {
-  if (max_version != nullptr && max_version != Py_None) {
-    int major;
-    int minor;
-    if (!PyArg_ParseTuple(max_version, "ii", &major, &minor)) return false;
-    if (major >= 1) return true;
-  }
-  // It would write into a read-only mapping one day, and that kills the process.
-  PyErr_SetString(PyExc_BufferError,
-                  "a borrowed message is read-only, and DLPack before version 1 cannot say so; "
-                  "use the buffer protocol (numpy.frombuffer)");
-  return false;
-}
-
-PyObject* borrow_dlpack(PyObject* object, PyObject* args, PyObject* keywords) {
-  static const char* names[] = {"stream", "max_version", "dl_device", "copy", nullptr};
-  PyObject* stream = nullptr;
-  PyObject* max_version = nullptr;
-  PyObject* device = nullptr;
-  PyObject* copy = nullptr;
-  if (!PyArg_ParseTupleAndKeywords(args, keywords, "|$OOOO", const_cast<char**>(names), &stream,
-                                   &max_version, &device, &copy) ||
-      !is_device(device) || !knows_read_only(max_version)) {
-    return nullptr;
-  }
-  if (stream != nullptr && stream != Py_None) {
-    PyErr_SetString(PyExc_BufferError, "the CPU has no streams");
-    return nullptr;
-  }
-  if (copy == Py_True) {
-    PyErr_SetString(PyExc_BufferError, "a borrowed message is handed out without a copy only");
-    return nullptr;
-  }
-  auto* tensor = new (std::nothrow) Tensor;
-  if (tensor == nullptr) return PyErr_NoMemory();
-  if (PyObject_GetBuffer(object, &tensor->buffer, PyBUF_SIMPLE) != 0) {
-    delete tensor;
-    return nullptr;
-  }
-  tensor->shape = tensor->buffer.len;
-  tensor->stride = 1;
-  tensor->managed = {1,
-                     0,
-                     tensor,
-                     delete_tensor,
-                     kReadOnly,
-                     {tensor->buffer.buf,
-                      {kCpu, 0},
-                      1,
-                      {kUnsignedInteger, 8, 1},
-                      &tensor->shape,
-                      &tensor->stride,
-                      0}};
-  PyObject* capsule = PyCapsule_New(&tensor->managed, kCapsuleName, drop_capsule);
-  if (capsule == nullptr) delete_tensor(&tensor->managed);
-  return capsule;
-}
-
-PyObject* borrow_dlpack_device(PyObject*, PyObject*) { return Py_BuildValue("(ii)", kCpu, 0); }
-
 // ---- borrows ---------------------------------------------------------------------------
 
 PyObject* borrow_exit(PyObject* object, PyObject* const*, Py_ssize_t) {
@@ -332,11 +269,11 @@ PyObject* borrow_exit(PyObject* object, PyObject* const*, Py_ssize_t) {
 
 template <uint64_t ESHMMessageInfo::*field>
 PyObject* info_number(PyObject* object, void*) {
-  return PyLong_FromUnsignedLongLong(as_view(object)->view.info.*field);
+  return PyLong_FromUnsignedLongLong(as_view(object)->info.*field);
 }
 
 PyObject* borrow_generation(PyObject* object, void*) {
-  return PyLong_FromUnsignedLong(as_view(object)->view.info.generation);
+  return PyLong_FromUnsignedLong(as_view(object)->info.generation);
 }
 
 PyObject* borrow_age(PyObject* object, void*) {
@@ -371,12 +308,20 @@ PyGetSetDef borrow_properties[] = {
      "Nanoseconds from publication to the borrow; None without time stamps.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
+// ---- types -----------------------------------------------------------------------------
+
+PyType_Slot pin_slots[] = {{Py_tp_doc, const_cast<char*>("A message that stays in its place.")},
+                           {Py_tp_dealloc, reinterpret_cast<void*>(pin_dealloc)},
+                           {Py_bf_getbuffer, reinterpret_cast<void*>(pin_getbuffer)},
+                           {Py_bf_releasebuffer, reinterpret_cast<void*>(releasebuffer)},
+                           {0, nullptr}};
+
 PyType_Slot loan_slots[] = {{Py_tp_doc, const_cast<char*>("Room for one message in the segment.")},
                             {Py_tp_dealloc, reinterpret_cast<void*>(view_dealloc)},
                             {Py_tp_methods, loan_methods},
                             {Py_tp_getset, loan_properties},
                             {Py_bf_getbuffer, reinterpret_cast<void*>(view_getbuffer)},
-                            {Py_bf_releasebuffer, reinterpret_cast<void*>(view_releasebuffer)},
+                            {Py_bf_releasebuffer, reinterpret_cast<void*>(releasebuffer)},
                             {0, nullptr}};
 
 PyType_Slot borrow_slots[] = {{Py_tp_doc, const_cast<char*>("A message in place, read-only.")},
@@ -384,9 +329,10 @@ PyType_Slot borrow_slots[] = {{Py_tp_doc, const_cast<char*>("A message in place,
                               {Py_tp_methods, borrow_methods},
                               {Py_tp_getset, borrow_properties},
                               {Py_bf_getbuffer, reinterpret_cast<void*>(view_getbuffer)},
-                              {Py_bf_releasebuffer, reinterpret_cast<void*>(view_releasebuffer)},
+                              {Py_bf_releasebuffer, reinterpret_cast<void*>(releasebuffer)},
                               {0, nullptr}};
 
+PyType_Spec pin_spec = {"eshm._native.Pin", sizeof(Pin), 0, Py_TPFLAGS_DEFAULT, pin_slots};
 PyType_Spec loan_spec = {"eshm.Loan", sizeof(View), 0, Py_TPFLAGS_DEFAULT, loan_slots};
 PyType_Spec borrow_spec = {"eshm.Borrow", sizeof(View), 0, Py_TPFLAGS_DEFAULT, borrow_slots};
 
@@ -399,67 +345,48 @@ int add_type(PyObject* module, const char* name, PyType_Spec* spec, PyTypeObject
   return PyModule_AddObject(module, name, type);
 }
 
-View* new_view(PyTypeObject* type) {
-  View* view = PyObject_New(View, type);
-  if (view == nullptr) return nullptr;
-  view->link = nullptr;
-  view->memory = nullptr;
-  view->data = nothing;
-  view->size = 0;
-  view->exports = 0;
-  view->finished = false;
-  view->is_borrow = type == borrow_type;
-  view->view = {};
-  view->age_ns = nullptr;
-  return view;
-}
-
-void belong_to(View* view, Link* link) {
-  Py_INCREF(link);
-  view->link = link;
-  ++link->views;
-}
-
 }  // namespace
 
 PyObject* make_loan(Link* link, size_t size) {
-  View* view = new_view(loan_type);
-  if (view == nullptr) return nullptr;
-  const int code = eshm_loan(link->handle, size, &view->data);
+  Pin* pin = new_pin(false);
+  if (pin == nullptr) return nullptr;
+  const int code = eshm_loan(link->handle, size, &pin->data);
   if (code != ESHM_SUCCESS) {
     raise_code(code);
-    Py_DECREF(view);
+    Py_DECREF(pin);
     return nullptr;
   }
-  view->size = size;
-  belong_to(view, link);
-  return reinterpret_cast<PyObject*>(view);
+  pin->size = size;
+  belong_to(pin, link);
+  return reinterpret_cast<PyObject*>(new_view(loan_type, pin));
 }
 
 int make_borrow(Link* link, uint32_t timeout_ms, PyObject** borrow) {
-  View* view = new_view(borrow_type);
-  if (view == nullptr) return ESHM_SUCCESS;
+  Pin* pin = new_pin(true);
+  if (pin == nullptr) return ESHM_SUCCESS;
   int code;
   if (timeout_ms == 0) {
-    code = eshm_borrow(link->handle, &view->view, 0);
-    if (code == ESHM_SUCCESS) belong_to(view, link);
+    code = eshm_borrow(link->handle, &pin->view, 0);
+    if (code == ESHM_SUCCESS) belong_to(pin, link);
   } else {
     Released released(link);
-    code = eshm_borrow(link->handle, &view->view, timeout_ms);
+    code = eshm_borrow(link->handle, &pin->view, timeout_ms);
     released.reacquire();
     if (code == ESHM_SUCCESS) {
-      belong_to(view, link);  // before a close that waits goes on
+      belong_to(pin, link);  // before a close that waits goes on
     } else if (code != ESHM_ERROR_NO_DATA && code != ESHM_ERROR_INTERRUPTED) {
       raise_code(code);
     }
   }
   if (code != ESHM_SUCCESS) {
-    Py_DECREF(view);
+    Py_DECREF(pin);
     return code;
   }
-  view->data = const_cast<void*>(view->view.data);
-  view->size = view->view.size;
-  const uint64_t stamp = view->view.info.timestamp_ns;
+  pin->data = const_cast<void*>(pin->view.data);
+  pin->size = pin->view.size;
+  View* view = new_view(borrow_type, pin);
+  if (view == nullptr) return code;
+  const uint64_t stamp = view->info.timestamp_ns;
   view->age_ns = age_of(stamp, stamp == 0 ? 0 : monotonic_ns());
   if (view->age_ns == nullptr) Py_CLEAR(view);
   *borrow = reinterpret_cast<PyObject*>(view);
@@ -467,8 +394,9 @@ int make_borrow(Link* link, uint32_t timeout_ms, PyObject** borrow) {
 }
 
 int add_view_types(PyObject* module) {
-  const int failed = add_type(module, "Loan", &loan_spec, &loan_type);
-  return failed != 0 ? failed : add_type(module, "Borrow", &borrow_spec, &borrow_type);
+  if (add_type(module, "Pin", &pin_spec, &pin_type) != 0) return -1;
+  if (add_type(module, "Loan", &loan_spec, &loan_type) != 0) return -1;
+  return add_type(module, "Borrow", &borrow_spec, &borrow_type);
 }
 
 }  // namespace eshm_py

@@ -56,11 +56,28 @@ def test_a_loan_is_discarded_on_an_exception(frames):
     assert slave.read() == b"then"
 
 
-def test_an_array_that_outlives_its_loan_stops_the_publication(frames):
+# Ways to an array: frombuffer holds a buffer; ndarray only refers to the object
+# that it was made of, or to what a memoryview was made of.
+def by_frombuffer(view):
+    return numpy.frombuffer(view, "u1")
+
+
+def by_ndarray(view):
+    size = view.nbytes if isinstance(view, memoryview) else view.size
+    return numpy.ndarray(size, "u1", view)
+
+
+both_ways = pytest.mark.parametrize(
+    "array_of", [by_frombuffer, by_ndarray], ids=["frombuffer", "ndarray"]
+)
+
+
+@both_ways
+def test_an_array_that_outlives_its_loan_stops_the_publication(frames, array_of):
     master, slave = frames
     with pytest.raises(BufferError):
         with master.loan(8) as room:
-            array = numpy.frombuffer(room, "u1")
+            array = array_of(room)
             array[:] = 1
     assert slave.try_read() is None
     array[:] = 2  # still a place of its own: nobody reads it
@@ -68,6 +85,43 @@ def test_an_array_that_outlives_its_loan_stops_the_publication(frames):
     gc.collect()
     send(master, b"next")
     assert slave.read() == b"next"
+
+
+def test_a_part_of_a_loans_memoryview_stops_the_publication(frames):
+    master, slave = frames
+    with pytest.raises(BufferError):
+        with master.loan(8) as room:
+            part = room[:4]
+    assert slave.try_read() is None
+    part[:] = b"2222"
+
+
+def test_an_array_of_a_discarded_loan_stays_in_place(frames):
+    master, slave = frames
+    loan = master.loan(8)
+    array = by_frombuffer(loan)
+    loan.discard()
+    with pytest.raises(eshm.QueueFull):
+        master.loan(8)
+    master.close()
+    array[:] = 1
+    del array
+
+
+def test_a_loan_is_written_through_a_memoryview_only(frames, tmp_path):
+    """Who is handed the loan itself might go on writing after its end."""
+    master, slave = frames
+    loan = master.loan(5)
+    with pytest.raises((BufferError, TypeError)):
+        by_ndarray(loan)
+    path = tmp_path / "file"
+    path.write_bytes(b"bytes")
+    with path.open("rb", buffering=0) as file:
+        with pytest.raises((BufferError, TypeError)):
+            file.readinto(loan)
+        with loan as room:
+            assert file.readinto(room) == 5
+    assert slave.read() == b"bytes"
 
 
 def test_a_forgotten_loan_goes_back(frames):
@@ -130,11 +184,48 @@ def test_arrays_stay_as_they_were_while_the_writer_goes_on(frames):
         half[0] = 2
 
 
-def test_an_array_outlives_with_and_link_and_peer(frames):
+def overwrite_all(master, size=1000):
+    for _ in range(20):
+        master.write(bytes(size))
+
+
+@both_ways
+def test_an_array_of_a_borrow_outlives_with(frames, array_of):
     master, slave = frames
     master.write(b"\7" * 1000)
     with slave.borrow() as view:
-        array = numpy.frombuffer(view, "u1")
+        array = array_of(view)
+    overwrite_all(master)
+    assert (array == 7).all()
+
+
+@both_ways
+def test_an_array_of_a_borrow_outlives_release(frames, array_of):
+    master, slave = frames
+    master.write(b"\7" * 1000)
+    borrowed = slave.borrow()
+    array = array_of(borrowed)
+    borrowed.release()
+    overwrite_all(master)
+    assert (array == 7).all()
+    # All pins are free again when it is gone.
+    del array, borrowed
+    for _ in range(5):
+        master.write(b"x")
+        slave.borrow().release()
+
+
+@both_ways
+@pytest.mark.parametrize("is_entered", [True, False], ids=["with", "borrowed"])
+def test_an_array_of_a_borrow_outlives_close_of_both_ends(frames, array_of, is_entered):
+    master, slave = frames
+    master.write(b"\7" * 1000)
+    if is_entered:
+        with slave.borrow() as view:
+            array = array_of(view)
+        del view
+    else:
+        array = array_of(slave.borrow())
     slave.close()
     master.close()
     assert (array == 7).all()
@@ -142,13 +233,46 @@ def test_an_array_outlives_with_and_link_and_peer(frames):
         slave.borrow()
     # The seat is given back with the last array.
     name = master.name
-    del array, view
+    del array
     gc.collect()
     with ESHM(name, ESHMRole.MASTER), ESHM(name, ESHMRole.SLAVE):
         pass
 
 
-def test_an_array_outlives_the_death_of_its_writer(name, backend, start_child):
+def test_a_memoryview_of_a_borrow_raises_after_release_and_close(frames):
+    master, slave = frames
+    master.write(b"\7" * 1000)
+    borrowed = slave.borrow()
+    with borrowed as view:
+        pass
+    for end in (lambda: None, borrowed.release, slave.close):
+        end()
+        with pytest.raises(ValueError):
+            view[0]
+        with pytest.raises(BufferError):
+            memoryview(borrowed)
+        with pytest.raises(BufferError):
+            by_ndarray(borrowed)
+
+
+def test_a_borrow_that_was_read_as_a_buffer_goes_back_at_its_end(frames, tmp_path):
+    """Unlike numpy.ndarray, who writes or sends it is done with it."""
+    master, slave = frames
+    for _ in range(5):
+        master.write(b"bytes")
+        borrowed = slave.borrow()
+        (tmp_path / "file").write_bytes(borrowed)
+        slave.write(borrowed)
+        borrowed.release()
+        assert master.read() == b"bytes"
+        last = borrowed  # a name that lives on keeps nothing in its place
+    assert last.released
+
+
+@both_ways
+def test_an_array_of_a_borrow_outlives_the_death_of_its_writer(
+    name, backend, start_child, array_of
+):
     child = start_child(
         """
         import sys, time, eshm
@@ -160,12 +284,11 @@ def test_an_array_outlives_the_death_of_its_writer(name, backend, start_child):
         backend.name,
     )
     with ESHM(name, ESHMRole.SLAVE, reconnect_wait_ms=60_000, max_reconnect_attempts=0) as slave:
-        array = numpy.frombuffer(slave.borrow(60_000), "u1")
+        array = array_of(slave.borrow(60_000))
         child.kill()
         assert (array == 9).all()
         with ESHM(name, ESHMRole.MASTER, backend=backend) as master:
-            for _ in range(20):
-                master.write(bytes(1000))
+            overwrite_all(master)
             assert (array == 9).all()
             del array
 
