@@ -1,11 +1,9 @@
-"""fork, spawn, pickling, exit, and kill -9."""
+"""fork, spawn, pickling, exit, and coming back after kill -9."""
 
 import glob
 import multiprocessing
 import os
 import pickle
-import random
-import signal
 import time
 
 import eshm
@@ -152,79 +150,3 @@ def test_the_link_comes_back_after_kill_9(name, backend, start_child, killed):
             child = start_child(TALK, name, killed, backend.name)
         link.read(timeout_ms=60_000)
         child.kill()
-
-
-CHAOS = """
-    import os, random, signal, sys, threading, time
-    import eshm
-    name, role, backend, seed, operations = sys.argv[1:]
-    chance = random.Random(int(seed))
-    role = eshm.ESHMRole[role]
-    def open_link():
-        while True:
-            try:
-                return eshm.ESHM(name, role, reconnect_wait_ms=200, max_reconnect_attempts=0,
-                                 reconnect_retry_interval_ms=10, backend=eshm.Backend[backend],
-                                 stale_threshold_ms=10000,
-                                 m2s=eshm.Channel(max_message_size=70000))
-            except (eshm.Timeout, eshm.RoleTaken, eshm.SegmentError):
-                pass
-    def check(data):
-        assert not data or data == data[:1] * len(data), data
-    room = bytearray(70000)
-    link = open_link()
-    print("there", flush=True)
-    done = good = 0
-    while done < int(operations):
-        done += 1
-        try:
-            what = chance.randrange(12)
-            if what < 4:
-                link.write(bytes([chance.randrange(256)]) * chance.choice([0, 1, 8, 64, 500, 4096]))
-            elif what < 8:
-                data = link.try_read(70000)
-                good += data is not None
-                check(data)
-            elif what == 8:
-                check(link.read(70000, chance.choice([0, 0, 0, 1])))
-            elif what == 9:
-                size = link.read_into(room, 0)
-                check(room[:size])
-            elif what == 10:
-                link.get_stats(), link.is_remote_alive(), link.get_remote_state()
-            elif chance.randrange(100) == 0:
-                link.close()
-                link = open_link()
-        except (eshm.Timeout, eshm.Error):
-            if chance.randrange(20) == 0:
-                link.close()
-                link = open_link()
-    link.close()
-    print("done", good, flush=True)
-"""
-
-
-def test_random_operations_under_kill_9_crash_nobody(name, backend, start_child):
-    """The victim is killed again and again; the survivor does all its operations."""
-    seed = int(os.environ.get("ESHM_SEED", 1))
-    operations = 1_000_000 if os.environ.get("ESHM_SOAK") else 100_000
-    chance = random.Random(seed)
-    victim = start_child(CHAOS, name, "MASTER", backend.name, seed, 10**9)
-    victim.line()
-    survivor = start_child(CHAOS, name, "SLAVE", backend.name, seed + 1, operations)
-    survivor.line()
-    kills = 0
-    while survivor.process.poll() is None:
-        time.sleep(chance.random() * 0.1)
-        os.kill(victim.pid, signal.SIGKILL)
-        victim.process.wait()
-        kills += 1
-        victim = start_child(CHAOS, name, "MASTER", backend.name, seed + kills, 10**9)
-        victim.line()
-    victim.kill()
-    code, out, err = survivor.end()
-    assert code == 0, err
-    word, good = out.split()
-    assert word == "done" and int(good) > 0 and kills > 0
-    # The killed master left its name: the next one starts afresh and removes it.
-    ESHM(name, ESHMRole.MASTER, backend=backend).close()
