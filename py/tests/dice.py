@@ -94,7 +94,8 @@ class Player:
         self.board, self.column = board, column
         moves, weights = zip(*self.moves)
         self.link = None
-        while not board.is_over():
+        game = os.getppid()
+        while not board.is_over() and os.getppid() == game:
             try:
                 if self.link is None or self.chance.random() < 0.001:
                     self.open_anew()
