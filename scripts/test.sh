@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds with GCC, with Clang, with the address and undefined sanitizers and
 # with the thread sanitizer, runs all tests of all of them, and ends with
-# ctest's closing line. The Python tests run once, beside the GCC build, on the
-# wheel as pip installs it.
+# ctest's closing line. The Python tests run beside the GCC build, on the wheel
+# as pip installs it, and beside the address sanitizer's, on a sanitized one.
 #   scripts/test.sh                 everything
 #   scripts/test.sh NAME...         the tests whose names hold one of these
 #   ESHM_BUILDS="gcc tsan" scripts/test.sh   some of the builds alone
@@ -33,15 +33,21 @@ build() {
     { cat "$out/test-$1.log"; echo "test: the $1 build failed" >&2; exit 1; }
 }
 
-# The wheel, into the environment that setup.sh has made.
-install_wheel() {
-  echo "== building: the Python wheel"
-  rm -rf "$out/wheel"
-  { "$out/venv/bin/pip" wheel . --no-deps --no-build-isolation --disable-pip-version-check \
-      --wheel-dir "$out/wheel" --config-settings=build-dir="$PWD/$out/py-wheel" &&
-    "$out/venv/bin/pip" install "$out"/wheel/*.whl --no-deps --force-reinstall \
-      --disable-pip-version-check; } >"$out/wheel.log" 2>&1 ||
-    { cat "$out/wheel.log"; echo "test: the wheel failed" >&2; exit 1; }
+# The Python package by pip, as it is in this tree: into the environment that
+# setup.sh has made, or into a folder: install_package BUILD PIP-OPTION...
+install_package() {
+  local build=$out/py-$1
+  shift
+  echo "== building: the Python package, ${build##*-}"
+  "$out/venv/bin/pip" install . --no-deps --no-build-isolation --disable-pip-version-check \
+    --force-reinstall --config-settings=build-dir="$PWD/$build" "$@" >"$build.log" 2>&1 ||
+    { cat "$build.log"; echo "test: the Python package failed" >&2; exit 1; }
+}
+
+install_sanitized_package() {
+  rm -rf "$out/py-sanitized"
+  install_package asan --target "$PWD/$out/py-sanitized" --config-settings=cmake.build-type=RelWithDebInfo \
+    --config-settings=install.strip=false --config-settings=cmake.define.ESHM_SANITIZE=address,undefined
 }
 
 gcc=(-DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++)
@@ -49,13 +55,17 @@ clang=(-DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++)
 for name in $builds; do
   case $name in
     gcc)
-      install_wheel
+      install_package wheel
       configure gcc "${gcc[@]}" -DESHM_WERROR=ON -DESHM_BUILD_BENCH=ON -DESHM_MODEL_TESTS=ON \
         -DESHM_PLAIN_BUILD_TEST=ON \
         -DESHM_TEST_PYTHON="$PWD/$out/venv/bin/python"
       ;;
     clang) configure clang "${clang[@]}" -DESHM_WERROR=ON -DESHM_FUZZ=ON ;;
-    asan) configure asan "${gcc[@]}" -DESHM_SANITIZE=address,undefined -DESHM_TEST_PATIENCE=3 ;;
+    asan)
+      install_sanitized_package
+      configure asan "${gcc[@]}" -DESHM_SANITIZE=address,undefined -DESHM_TEST_PATIENCE=3 \
+        -DESHM_TEST_PYTHON="$PWD/$out/venv/bin/python" -DESHM_TEST_PYTHON_PATH="$PWD/$out/py-sanitized"
+      ;;
     # By Clang: GCC's thread sanitizer does not take fences.
     tsan) configure tsan "${clang[@]}" -DESHM_SANITIZE=thread -DESHM_TEST_PATIENCE=5 ;;
     *) echo "test: no such build: $name (gcc, clang, asan, tsan)" >&2; exit 1 ;;

@@ -26,7 +26,7 @@ import eshm
 import numpy
 from eshm import ESHM, Channel, Delivery, ESHMRole
 
-PATIENCE_S = 100
+PATIENCE_S = 300  # of one player, who does not live so long
 LARGEST = 70_000
 SIZES = (0, 1, 8, 48, 64, 500, 4096, LARGEST)
 OPTIONS = dict(

@@ -1,9 +1,13 @@
 """What `import eshm` brings along, and what it does not."""
 
+import os
+import pathlib
 import subprocess
 import sys
+import warnings
 
 import eshm
+import pytest
 
 
 def run(code, *options):
@@ -26,21 +30,16 @@ def test_every_public_name_exists():
         assert getattr(eshm, public) is not None
 
 
-def test_development_mode_finds_nothing():
-    code = """
-import os, eshm
-name = f"pytest_dev_{os.getpid()}"
-with eshm.ESHM(name) as master, eshm.ESHM(name) as slave:
-    master.write(b"x")
-    assert slave.read() == b"x"
-    try:
-        slave.read(timeout_ms=1)
-    except eshm.Timeout:
-        pass
-    assert repr(master)
-"""
-    result = run(code, "-X", "dev", "-W", "error")
-    assert (result.stdout, result.stderr) == ("", "")
+def test_warnings_stop_these_tests():
+    """scripts/test.sh runs them all in development mode, and so their children."""
+    with pytest.raises(ResourceWarning):
+        warnings.warn("left open", ResourceWarning)
+
+
+@pytest.mark.skipif("ESHM_TEST_SANITIZED" not in os.environ, reason="no sanitized extension")
+def test_the_sanitizer_watches_the_extension():
+    assert b"__asan_report_load" in pathlib.Path(eshm._native.__file__).read_bytes()
+    assert "libasan" in pathlib.Path("/proc/self/maps").read_text()
 
 
 def test_version_is_the_librarys():

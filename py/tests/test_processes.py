@@ -13,6 +13,7 @@ from eshm import ESHM, ESHMRole
 PATIENT = {"stale_threshold_ms": 10_000}
 
 
+@pytest.mark.forks
 def test_a_link_in_a_forked_child_raises_and_the_parent_goes_on(pair):
     master, slave = pair
     reader, writer = os.pipe()
@@ -40,6 +41,7 @@ def test_a_link_in_a_forked_child_raises_and_the_parent_goes_on(pair):
     assert slave.read() == b"unharmed"
 
 
+@pytest.mark.forks
 def test_a_child_forked_during_a_wait_can_close(pair, start_child):
     import threading
 
@@ -67,7 +69,9 @@ def answer(name, count):
             link.write(b"re: " + link.read(timeout_ms=60_000))
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize(
+    "method", [pytest.param("fork", marks=pytest.mark.forks), "spawn", "forkserver"]
+)
 def test_multiprocessing_children_talk_by_every_start_method(name, method):
     context = multiprocessing.get_context(method)
     with ESHM(name, ESHMRole.MASTER, **PATIENT) as link:
