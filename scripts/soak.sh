@@ -14,9 +14,10 @@ esac
 scripts/setup.sh test
 
 build=build-scripts/soak
+scripts/install_package.sh wheel
 # The watchdogs wait longer, the counts are larger.
 cmake -S . -B "$build" -G Ninja -DESHM_BUILD_BENCH=OFF -DESHM_MODEL_TESTS=OFF \
-  -DESHM_TEST_PATIENCE=60 >/dev/null
+  -DESHM_TEST_PATIENCE=60 -DESHM_TEST_PYTHON="$PWD/build-scripts/venv/bin/python" >/dev/null
 cmake --build "$build" -j "$(nproc)"
 
 select=()

@@ -33,21 +33,11 @@ build() {
     { cat "$out/test-$1.log"; echo "test: the $1 build failed" >&2; exit 1; }
 }
 
-# The Python package by pip, as it is in this tree: into the environment that
-# setup.sh has made, or into a folder: install_package BUILD PIP-OPTION...
-install_package() {
-  local build=$out/py-$1
-  shift
-  echo "== building: the Python package, ${build##*-}"
-  "$out/venv/bin/pip" install . --no-deps --no-build-isolation --disable-pip-version-check \
-    --force-reinstall --config-settings=build-dir="$PWD/$build" "$@" >"$build.log" 2>&1 ||
-    { cat "$build.log"; echo "test: the Python package failed" >&2; exit 1; }
-}
-
 install_sanitized_package() {
   rm -rf "$out/py-sanitized"
-  install_package asan --target "$PWD/$out/py-sanitized" --config-settings=cmake.build-type=RelWithDebInfo \
-    --config-settings=install.strip=false --config-settings=cmake.define.ESHM_SANITIZE=address,undefined
+  scripts/install_package.sh asan --target "$PWD/$out/py-sanitized" \
+    --config-settings=cmake.build-type=RelWithDebInfo --config-settings=install.strip=false \
+    --config-settings=cmake.define.ESHM_SANITIZE=address,undefined
 }
 
 gcc=(-DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++)
@@ -55,13 +45,15 @@ clang=(-DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++)
 for name in $builds; do
   case $name in
     gcc)
-      install_package wheel
+      echo "== building: the Python package"
+      scripts/install_package.sh wheel
       configure gcc "${gcc[@]}" -DESHM_WERROR=ON -DESHM_BUILD_BENCH=ON -DESHM_MODEL_TESTS=ON \
         -DESHM_PLAIN_BUILD_TEST=ON \
         -DESHM_TEST_PYTHON="$PWD/$out/venv/bin/python"
       ;;
     clang) configure clang "${clang[@]}" -DESHM_WERROR=ON -DESHM_FUZZ=ON ;;
     asan)
+      echo "== building: the Python package, sanitized"
       install_sanitized_package
       configure asan "${gcc[@]}" -DESHM_SANITIZE=address,undefined -DESHM_TEST_PATIENCE=3 \
         -DESHM_TEST_PYTHON="$PWD/$out/venv/bin/python" -DESHM_TEST_PYTHON_PATH="$PWD/$out/py-sanitized"
