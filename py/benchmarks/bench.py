@@ -93,22 +93,13 @@ def zmq_pairs() -> Optional[Callable[[int], float]]:
 # ---- two processes: half a round trip --------------------------------------------
 
 
-def receive(link: ESHM, polling: bool) -> bytes:
-    if not polling:
-        return link.read(timeout_ms=10_000)
-    try_read = link.try_read
-    while True:
-        data = try_read()
-        if data is not None:
-            return data
-
-
 # Longer than it takes to fall asleep. Two that answer at once never sleep.
 REST_NS = 60_000
+PATIENCE_MS = 30_000
 
 
-def rest(ns: int) -> None:
-    end = time.perf_counter_ns() + ns
+def rest() -> None:
+    end = time.perf_counter_ns() + REST_NS
     while time.perf_counter_ns() < end:
         pass
 
@@ -118,41 +109,61 @@ def pin(core: int) -> None:
     os.sched_setaffinity(0, {cores[core % len(cores)]})
 
 
-def echo(name: str, polling: bool, rest_ns: int) -> None:
+def echo(name: str, polling: bool) -> None:
+    """Sends back what comes, until an empty message."""
     pin(1)
     with ESHM(name, ESHMRole.SLAVE, spin_us=0, stale_threshold_ms=10_000) as link:
         link.write(b"there")
+        write, try_read = link.write, link.try_read
         while True:
-            data = receive(link, polling)
+            data = try_read() if polling else link.read(timeout_ms=PATIENCE_MS)
+            if data is None:
+                continue
             if not data:
                 return
-            rest(rest_ns)
-            link.write(data)
+            if not polling:
+                rest()
+            write(data)
+
+
+def polling_ns(link: ESHM, trips: int) -> float:
+    """Of a batch, with nothing but the two calls between: one look at the clock
+    takes half as long as a message."""
+    write, try_read = link.write, link.try_read
+    began = time.perf_counter_ns()
+    for _ in range(trips):
+        write(MESSAGE)
+        while try_read() is None:
+            pass
+    return (time.perf_counter_ns() - began) / trips / 2
+
+
+def parked_ns(link: ESHM) -> float:
+    """Less the time that each side lets go by."""
+    began = time.perf_counter_ns()
+    rest()
+    link.write(MESSAGE)
+    link.read(timeout_ms=PATIENCE_MS)
+    return (time.perf_counter_ns() - began) / 2 - REST_NS
 
 
 def one_way_us(polling: bool) -> float:
-    """Half a round trip, less the time that each side lets go by."""
+    """Half a round trip."""
     name = unique("way")
-    rest_ns = 0 if polling else REST_NS
     with ESHM(name, ESHMRole.MASTER, spin_us=0, stale_threshold_ms=10_000) as link:
-        peer = multiprocessing.get_context("spawn").Process(
-            target=echo, args=(name, polling, rest_ns)
-        )
+        peer = multiprocessing.get_context("spawn").Process(target=echo, args=(name, polling))
         peer.start()
-        link.read(timeout_ms=30_000)
+        link.read(timeout_ms=PATIENCE_MS)
         before = os.sched_getaffinity(0)
         pin(0)
-        trips = []
-        for _ in range(20_000 if polling else 1000):
-            began = time.perf_counter_ns()
-            rest(rest_ns)
-            link.write(MESSAGE)
-            receive(link, polling)
-            trips.append((time.perf_counter_ns() - began) / 2 - rest_ns)
+        if polling:
+            ways = [polling_ns(link, 200) for _ in range(100)]
+        else:
+            ways = [parked_ns(link) for _ in range(1000)]
         os.sched_setaffinity(0, before)
         link.write(b"")
         peer.join()
-    return statistics.median(trips) / 1000
+    return statistics.median(ways) / 1000
 
 
 class OneWay(NamedTuple):
