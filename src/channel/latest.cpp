@@ -15,7 +15,10 @@ using std::memory_order_seq_cst;
 
 namespace {
 
-constexpr int kLapsBeforePin = 4;
+#ifndef ESHM_LAPS_BEFORE_PIN  // the explorer's runs are short: it sets fewer
+#define ESHM_LAPS_BEFORE_PIN 4
+#endif
+constexpr int kLapsBeforePin = ESHM_LAPS_BEFORE_PIN;
 // A pinned copy fails only when a whole ring was published between two
 // instructions of the reader. So often in a row is no healthy writer.
 #ifndef ESHM_PIN_ATTEMPTS  // a fuzzer, with nobody at the other end, sets fewer
