@@ -8,8 +8,8 @@
 // writes and the kernel's calls are put in order, and of orders that come to the
 // same one is run (sleep sets: what was tried here stays asleep until something
 // that it depends on happens; a load that wakes takes only stores that are new).
-// Who may still store to a place is learnt from the runs: when one shows that too
-// little was known, all begins anew.
+// Who may still store to a place is learnt from the runs: when they have shown that
+// too little was known, all begins anew with what is known now.
 #pragma once
 
 #include <ucontext.h>
@@ -77,6 +77,7 @@ class Explorer {
   void require(bool holds, const char* claim);
 
  private:
+  static constexpr int kMain = -1;  // no thread: between runs
   enum class Step { kNone, kLoad, kNews, kStore, kChange, kFence, kWait, kWake, kAsleep, kJoin };
   struct Pending {
     Step step = Step::kNone;
@@ -95,6 +96,14 @@ class Explorer {
     int options;  // threads left, as bits; or how many values
     Sleeps sleeps;
     std::array<StoreIndex, kMostThreads> tried;
+  };
+  // The last call of each thread that stores to a place, fences, or asks the
+  // kernel; -1: none.
+  using LastCalls = std::array<int, kMostThreads>;
+  struct Knowledge {
+    std::array<LastCalls, kMostLocations> store;
+    LastCalls fence;
+    LastCalls futex;
   };
   struct LateStore {
     Location at;
@@ -131,8 +140,8 @@ class Explorer {
   int choose(int options);
   void count_step();
   bool others_may_store(Location at) const;
-  bool others_may(const std::array<int, kMostThreads>& last_call) const;
-  void note(std::array<int, kMostThreads>& last_call);
+  bool others_may(const LastCalls& last_call) const;
+  void note(LastCalls& last_call);
   void may_die();
   void do_store(Location at, uint64_t value, std::memory_order order);
   void do_late_stores(const Site* behind);
@@ -147,16 +156,14 @@ class Explorer {
   std::array<Thread, kMostThreads> threads_;
   int thread_count_ = 0;
   ucontext_t main_;
-  int self_ = -1;
+  int self_ = kMain;
   bool is_starting_ = false;
 
   std::vector<Node> path_;
   size_t depth_ = 0;
   Sleeps sleeps_;
-  // The last call of each thread that stores to a place, fences, or rings; -1: none.
-  std::array<std::array<int, kMostThreads>, kMostLocations> last_store_;
-  std::array<int, kMostThreads> last_fence_;
-  std::array<int, kMostThreads> last_futex_;
+  Knowledge assumed_;
+  Knowledge learnt_;
   bool has_learnt_ = false;
 
   enum class End { kWhole, kRedundant, kCut, kFault } end_ = End::kWhole;

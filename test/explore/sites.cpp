@@ -76,6 +76,14 @@ void read_statement(Site& site) {
 
 }  // namespace
 
+Site site_at(const Where& where) {
+  Site site;
+  site.where = where;
+  site.is_copy = std::strncmp(where.function, "copy_", 5) == 0;
+  read_statement(site);
+  return site;
+}
+
 bool Site::has_label(const std::string& label) const {
   return std::find(labels.begin(), labels.end(), label) != labels.end();
 }
@@ -99,9 +107,7 @@ Site& Sites::at(const Where& where) {
   for (size_t place = hash;; ++place) {
     Site*& known = known_[place % kPlaces];
     if (known == nullptr) {
-      known = new Site{where, {}, {}};
-      read_statement(*known);
-      known->is_copy = std::strncmp(where.function, "copy_", 5) == 0;
+      known = new Site(site_at(where));
       choose_change(*known);
       all_.push_back(known);
     }

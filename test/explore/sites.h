@@ -49,6 +49,9 @@ struct Site {
   std::string name() const;
 };
 
+// The statement around a line, with what its comments say.
+Site site_at(const Where& where);
+
 class Sites {
  public:
   Site& at(const Where& where);
@@ -56,6 +59,7 @@ class Sites {
   void weaken(const std::vector<Change>& changes);
   // Whether an operation of each change was reached so far.
   bool are_known(const std::vector<Change>& changes) const;
+  const std::vector<Site*>& reached() const { return all_; }
 
  private:
   void choose_change(Site& site) const;
