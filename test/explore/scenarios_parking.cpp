@@ -146,16 +146,14 @@ void read_or_sleep(ParkedAtQueue& state) {
   }
 }
 
-Outcome queue(bool is_long) {
-  return explore<ParkedAtQueue>(is_long ? [](ParkedAtQueue& state) {
-    state.writer.adopt(state.view(), 1);
-    state.reader.attach(state.view());
-    state.messages = 3;
-  } : [](ParkedAtQueue& state) {
-    state.writer.adopt(state.view(), 1);
-    state.reader.attach(state.view());
-    state.messages = 2;
-  }, {write_or_sleep, read_or_sleep});
+Outcome queue(bool) {
+  return explore<ParkedAtQueue>(
+      [](ParkedAtQueue& state) {
+        state.writer.adopt(state.view(), 1);
+        state.reader.attach(state.view());
+        state.messages = 2;
+      },
+      {write_or_sleep, read_or_sleep});
 }
 
 }  // namespace

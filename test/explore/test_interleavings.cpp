@@ -58,7 +58,7 @@ INSTANTIATE_TEST_SUITE_P(, Interleavings, testing::ValuesIn(all_scenarios()),
 class Weakened : public testing::TestWithParam<Counterproof> {
  protected:
   void TearDown() override { explorer().sites().weaken(nothing_); }
-  const std::vector<explore::Change> nothing_;
+  const std::vector<explore::Change> nothing_ = {};
 };
 
 TEST_P(Weakened, IsCaught) {
