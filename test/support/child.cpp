@@ -88,10 +88,11 @@ Child::Child(const std::function<int(Wire&)>& body) : pid_(-1), wire_(-1) {
 }
 
 Child::Child(Child&& other) noexcept
-    : pid_(std::exchange(other.pid_, -1)), wire_(std::move(other.wire_)) {}
+    : pid_(std::exchange(other.pid_, -1)), status_(other.status_), wire_(std::move(other.wire_)) {}
 
 Child& Child::operator=(Child&& other) noexcept {
   std::swap(pid_, other.pid_);
+  std::swap(status_, other.status_);
   std::swap(wire_, other.wire_);
   return *this;
 }
@@ -102,10 +103,9 @@ Child::~Child() {
 
 void Child::stop() {
   check(kill(pid_, SIGSTOP) == 0, "kill");
-  int status = 0;
-  check(waitpid(pid_, &status, WUNTRACED) == pid_, "waitpid");
+  check(waitpid(pid_, &status_, WUNTRACED) == pid_, "waitpid");
   // It ended instead: there is nobody to stop, and no number to reuse.
-  if (!WIFSTOPPED(status)) pid_ = -1;
+  if (!WIFSTOPPED(status_)) pid_ = -1;
 }
 
 void Child::go_on() { check(kill(pid_, SIGCONT) == 0, "kill"); }
@@ -113,15 +113,22 @@ void Child::go_on() { check(kill(pid_, SIGCONT) == 0, "kill"); }
 void Child::kill_now() {
   check(pid_ > 0, "kill of a child that has ended");
   kill(pid_, SIGKILL);
-  waitpid(std::exchange(pid_, -1), nullptr, 0);
+  waitpid(std::exchange(pid_, -1), &status_, 0);
+}
+
+void Child::kill_soon() { check(kill(pid_, SIGKILL) == 0, "kill"); }
+
+bool Child::try_reap() {
+  if (pid_ > 0 && waitpid(pid_, &status_, WNOHANG) == pid_) pid_ = -1;
+  return pid_ <= 0;
 }
 
 int Child::join() {
-  if (pid_ <= 0) return -1;
-  int status = 0;
-  check(waitpid(pid_, &status, 0) == pid_, "waitpid");
-  pid_ = -1;
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  if (pid_ > 0) {
+    check(waitpid(pid_, &status_, 0) == pid_, "waitpid");
+    pid_ = -1;
+  }
+  return WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_);
 }
 
 }  // namespace test

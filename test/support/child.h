@@ -47,11 +47,15 @@ class Child {
   void stop();      // SIGSTOP; returns when it stands still
   void go_on();     // SIGCONT
   void kill_now();  // SIGKILL; returns when it is reaped
+  void kill_soon();  // SIGKILL alone: the kernel may take long to see a process off
+  // Whether it has ended; then it is reaped, and join() tells how it ended.
+  bool try_reap();
   // Waits for its own end. The exit code, or 128 + the signal that ended it.
   int join();
 
  private:
   pid_t pid_;
+  int status_ = 0;  // once it is reaped
   Wire wire_;
 };
 
