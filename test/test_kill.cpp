@@ -3,7 +3,10 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +17,7 @@
 #include <fstream>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "layout/segment.h"
 #include "support/counts.h"
@@ -335,6 +339,91 @@ TEST_P(Kill, EndWithoutDestroyIsDeathAndDestroyIsLeaving) {
   }
 }
 
+// ---- memory gone, lock still held ---------------------------------------------------
+
+// The kernel takes a dying process's memory before its files. Here a second
+// process shares the files alone, so that the state in between lasts.
+class HalfExited : public Kill {
+ protected:
+  void SetUp() override {
+    Kill::SetUp();
+    if (GetParam() != ESHM_BACKEND_SYSV) GTEST_SKIP() << "memory in a file stays";
+  }
+
+  static void detach_all() {
+    std::ifstream maps("/proc/self/maps");
+    std::vector<uintptr_t> areas;
+    for (std::string line; std::getline(maps, line);) {
+      if (line.find("/SYSV") != std::string::npos) areas.push_back(std::stoull(line, nullptr, 16));
+    }
+    for (const uintptr_t area : areas) CHILD_CHECK(shmdt(reinterpret_cast<void*>(area)) == 0);
+  }
+  // Answers "open", and the PID of who will keep its files.
+  Child sharing_its_files(ESHMRole role) const {
+    return Child([config = patient(role)](Wire& wire) {
+      const Link link = open_link(config);
+      CHILD_CHECK(link);
+      wire.say("open");
+      const long keeper = syscall(SYS_clone, CLONE_FILES | SIGCHLD, nullptr, nullptr, nullptr, nullptr);
+      if (keeper == 0) {
+        alarm(watchdog_seconds());
+        detach_all();
+        wire.say(std::to_string(getpid()));
+        for (;;) pause();
+      }
+      for (;;) pause();
+      return 0;
+    });
+  }
+  // Dead, but not reaped.
+  static void kill_without_reaping(const Child& child) {
+    kill(child.pid(), SIGKILL);
+    siginfo_t info;
+    ASSERT_EQ(waitid(P_PID, id_t(child.pid()), &info, WEXITED | WNOWAIT), 0);
+  }
+  // Waits until the lock falls, then has a peer and works.
+  void expect_waits_for(pid_t keeper, ESHMRole role) {
+    std::atomic<bool> is_back{false};
+    Link link;
+    std::thread opener([&] {
+      link = open_link(patient(role));
+      EXPECT_TRUE(link) << last_error();
+      is_back = true;
+    });
+    pause_ms(30);
+    EXPECT_FALSE(is_back);
+    EXPECT_TRUE(lock_is_held(other(role)));
+    kill(keeper, SIGKILL);
+    Child next = obeying(patient(other(role)));
+    EXPECT_EQ(next.hear(), "open");
+    opener.join();
+    ASSERT_TRUE(link);
+    EXPECT_EQ(ask(next, "write works"), "0");
+    read_until(link.get(), "works");
+    leave(next);
+  }
+};
+
+TEST_P(HalfExited, MasterWithoutMemoryIsWaitedForByASlave) {
+  Child master = sharing_its_files(ESHM_ROLE_MASTER);
+  ASSERT_EQ(master.hear(), "open");
+  const pid_t keeper = pid_t(std::stol(master.hear()));
+  kill_without_reaping(master);
+  expect_waits_for(keeper, ESHM_ROLE_SLAVE);
+  remove_name_of_the_killed();
+}
+
+TEST_P(HalfExited, SlaveWithoutMemoryIsWaitedForByTheNextMaster) {
+  Child master = talker(ESHM_ROLE_MASTER);
+  ASSERT_EQ(master.hear(), "open");
+  Child slave = sharing_its_files(ESHM_ROLE_SLAVE);
+  ASSERT_EQ(slave.hear(), "open");
+  const pid_t keeper = pid_t(std::stol(slave.hear()));
+  master.kill_now();
+  kill_without_reaping(slave);
+  expect_waits_for(keeper, ESHM_ROLE_MASTER);
+}
+
 // ---- a process that takes the kernel long to tear down ----------------------------
 
 uint64_t available_mib() {
@@ -459,6 +548,7 @@ TEST_P(LargeProcess, ItsSeatIsWaitedForByTheNextSlave) {
 }
 
 ESHM_ON_BOTH_BACKENDS(Kill);
+ESHM_ON_BOTH_BACKENDS(HalfExited);
 ESHM_ON_BOTH_BACKENDS(LargeProcess);
 
 }  // namespace

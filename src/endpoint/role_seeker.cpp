@@ -124,8 +124,9 @@ Step RoleSeeker::succeed(const SegmentPtr& segment) {
 // A slave lives in it: it loses nothing. (Under the succession lock.)
 Step RoleSeeker::adopt(const SegmentPtr& segment) {
   std::unique_ptr<Attachment> attachment;
-  Failure failure = Attachment::map(settings_, segment, ESHM_ROLE_MASTER, attachment);
-  if (failure) return refused(std::move(failure));
+  if (Failure failure = Attachment::map(settings_, segment, ESHM_ROLE_MASTER, attachment)) {
+    return without_areas(*segment, ESHM_ROLE_SLAVE, std::move(failure));
+  }
   if (attachment->segment().locks().try_lock(layout::kMasterByte) != 0) return look_again();
   attachment->assume_role(settings_, os::random_nonzero());
   wake_all_waiters(attachment->segment());
@@ -257,8 +258,9 @@ Step RoleSeeker::take_seat(const SegmentPtr& segment) {
                             ", whose master was replaced"));
   }
   std::unique_ptr<Attachment> attachment;
-  Failure failure = Attachment::map(settings_, segment, ESHM_ROLE_SLAVE, attachment);
-  if (failure) return refused(std::move(failure));
+  if (Failure failure = Attachment::map(settings_, segment, ESHM_ROLE_SLAVE, attachment)) {
+    return without_areas(*segment, ESHM_ROLE_MASTER, std::move(failure));
+  }
   if (segment->locks().try_lock(layout::kSlaveByte) != 0) return look_again();
   segment->page().seat.reserved_for.store(0, memory_order_release);  // it has come over
   attachment->assume_role(settings_, os::random_nonzero());
@@ -301,6 +303,18 @@ Step RoleSeeker::wait_for_exit(const char* role, const Holder& holder) const {
   return look_again(fail(ESHM_ERROR_TIMEOUT, about(settings_) + "the " + role + ", " +
                                                  name_of(holder) +
                                                  ", is exiting; the kernel still holds its lock"));
+}
+
+// The kernel takes an exiting process's memory before its locks: a System V area
+// goes with the last one that has it, while its role still looks held.
+Step RoleSeeker::without_areas(const SegmentFile& segment, ESHMRole holders_role,
+                               Failure failure) const {
+  const bool is_master = holders_role == ESHM_ROLE_MASTER;
+  const Holder holder = read_record(is_master ? segment.page().master : segment.page().slave);
+  if (is_exiting(holder)) return wait_for_exit(is_master ? "master" : "slave", holder);
+  // In this order: one that is seen to be gone has no lock.
+  if (!segment.is_held(is_master ? layout::kMasterByte : layout::kSlaveByte)) return look_again();
+  return refused(std::move(failure));
 }
 
 Step RoleSeeker::succession_is_busy(const SegmentFile& segment) {

@@ -69,6 +69,8 @@ class RoleSeeker {
   // A role's lock is held, its record not complete.
   Step wait_for_record(const SegmentFile& segment);
   Step wait_for_exit(const char* role, const Holder& holder) const;
+  // The areas cannot be mapped, though that one has its role.
+  Step without_areas(const SegmentFile& segment, ESHMRole holders_role, Failure failure) const;
   Step succession_is_busy(const SegmentFile& segment);
   bool same_shape(const layout::Plan& plan) const;
 
