@@ -16,6 +16,7 @@
 #include "support/counts.h"
 #include "support/link.h"
 #include "support/pattern.h"
+#include "support/tally.h"
 
 namespace {
 
@@ -41,11 +42,12 @@ std::string all_of(const std::vector<std::string>& faults) {
   return text;
 }
 
-void print(const char* what, const Tally& tally) {
+void print(const char* what, const Tally& tally, const char* kind = "kill_points") {
   std::printf("%s: %llu steps, %llu changed shared bytes, %llu different images\n", what,
               static_cast<unsigned long long>(tally.steps),
               static_cast<unsigned long long>(tally.changes),
               static_cast<unsigned long long>(tally.images));
+  test::tally(kind, tally.images);
 }
 
 // A write of `size` bytes cannot be done in fewer: its payload by vector
@@ -276,7 +278,7 @@ TEST_F(CrashPoints, SuccessorDeadAtAnyInstructionLeavesTheLastGoodValue) {
     }
   }
   std::printf("%llu images adopted; ", static_cast<unsigned long long>(first_images));
-  print("adopt and write", total);
+  print("adopt and write", total, "second_order_kill_points");
 }
 
 // ---- the looks find what they are for -----------------------------------------

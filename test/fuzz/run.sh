@@ -26,3 +26,4 @@ fi
 tried=$(sed -n 's/^stat::number_of_executed_units: *//p' "$work/log")
 took=$((($(date +%s%N) - began) / 1000000))
 echo "fuzz: $target: $tried inputs in $((took / 1000)) s, $((tried * 1000 / took)) a second, no finding"
+[ -z "${ESHM_TALLY:-}" ] || echo "tally: fuzz_images $tried" >>"$ESHM_TALLY"

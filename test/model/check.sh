@@ -28,6 +28,9 @@ search() {
   )
 }
 
+# For scripts/soak.sh, which adds such lines up.
+tally() { [ -z "${ESHM_TALLY:-}" ] || echo "tally: $1 $2" >>"$ESHM_TALLY"; }
+
 found() { grep -E -o '^pan:1: (assertion violated|invalid end state).*' "$folder/said" || true; }
 states() { awk '/states, stored/ { print $1 }' "$folder/said"; }
 seconds() { awk '/pan: elapsed time/ { print $4 }' "$folder/said"; }
@@ -41,6 +44,7 @@ proof() {
   search "$@"
   if is_complete; then
     printf '%-62s %10s states  %6s s\n' "$*" "$(states)" "$(seconds)"
+    tally model_states "$(states)"
   else
     printf '%-62s FAILED\n' "$*"
     tail -n 40 "$folder/said"
@@ -57,6 +61,7 @@ counterproof() {
   what=$(found)
   if [[ $what == *"$expected"* ]]; then
     printf '%-8s %-24s %s\n' "$model" "$macro" "${what#pan:1: }"
+    tally weakened_orders_caught 1
   else
     printf '%-8s %-24s NOT CAUGHT (%s states) %s\n' "$model" "$macro" "$(states)" "$what"
     failures=$((failures + 1))

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -15,6 +16,7 @@
 
 #include "support/counts.h"
 #include "support/link.h"
+#include "support/tally.h"
 
 namespace test {
 
@@ -28,6 +30,14 @@ void check(bool condition, const char* what) {
     std::abort();
   }
 }
+
+std::atomic<uint64_t> kills{0};
+std::atomic<uint64_t> continued{0};
+
+// Not in a forked child: those end by _exit.
+struct AtExit {
+  ~AtExit() { Child::tell_tally(); }
+} at_exit;
 
 }  // namespace
 
@@ -105,28 +115,42 @@ void Child::stop() {
   check(kill(pid_, SIGSTOP) == 0, "kill");
   check(waitpid(pid_, &status_, WUNTRACED) == pid_, "waitpid");
   // It ended instead: there is nobody to stop, and no number to reuse.
-  if (!WIFSTOPPED(status_)) pid_ = -1;
+  if (!WIFSTOPPED(status_)) note_end();
 }
 
-void Child::go_on() { check(kill(pid_, SIGCONT) == 0, "kill"); }
+void Child::go_on() {
+  check(kill(pid_, SIGCONT) == 0, "kill");
+  ++continued;
+}
+
+void Child::tell_tally() {
+  tally("real_kills", kills.exchange(0));
+  tally("stop_continue", continued.exchange(0));
+}
+
+void Child::note_end() {
+  pid_ = -1;
+  kills += WIFSIGNALED(status_) && WTERMSIG(status_) == SIGKILL;
+}
 
 void Child::kill_now() {
   check(pid_ > 0, "kill of a child that has ended");
   kill(pid_, SIGKILL);
-  waitpid(std::exchange(pid_, -1), &status_, 0);
+  waitpid(pid_, &status_, 0);
+  note_end();
 }
 
 void Child::kill_soon() { check(kill(pid_, SIGKILL) == 0, "kill"); }
 
 bool Child::try_reap() {
-  if (pid_ > 0 && waitpid(pid_, &status_, WNOHANG) == pid_) pid_ = -1;
+  if (pid_ > 0 && waitpid(pid_, &status_, WNOHANG) == pid_) note_end();
   return pid_ <= 0;
 }
 
 int Child::join() {
   if (pid_ > 0) {
     check(waitpid(pid_, &status_, 0) == pid_, "waitpid");
-    pid_ = -1;
+    note_end();
   }
   return WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_);
 }

@@ -29,6 +29,10 @@ class Wire {
 
 class Child {
  public:
+  // Adds to the tally (support/tally.h) how many were killed, and how often one
+  // was stopped and went on; done at the end of the process, too.
+  static void tell_tally();
+
   // Runs body in a forked process, whose exit code is the body's answer. It
   // dies with the test, and of a watchdog of its own.
   explicit Child(const std::function<int(Wire&)>& body);
@@ -54,6 +58,8 @@ class Child {
   int join();
 
  private:
+  void note_end();
+
   pid_t pid_;
   int status_ = 0;  // once it is reaped
   Wire wire_;

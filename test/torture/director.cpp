@@ -247,8 +247,8 @@ bool Director::step() {
   const uint64_t deed = below(20);
   const bool is_free = is_empty(place);
   const bool both_are_there = actors_[kMaster].is_staying() && actors_[kSlave].is_staying();
-  // Half of the time they get somewhere before they are disturbed.
-  if (both_are_there && below(2) == 0) await_exchange();
+  // Sometimes they get somewhere before they are disturbed.
+  if (both_are_there && below(6) == 0) await_exchange();
   if (has_failed()) return false;
   if (is_free) {
     start(place);

@@ -344,7 +344,7 @@ struct Pace {
   unsigned sleep_us;  // up to so long between two goes
 };
 
-constexpr Pace kPaces[] = {{0, 64, 0}, {3, 8, 0}, {20, 4, 0}, {1, 16, 500}, {5, 32, 2000}};
+constexpr Pace kPaces[] = {{0, 64, 0}, {3, 8, 100}, {20, 4, 300}, {1, 16, 500}, {5, 32, 2000}};
 
 int talk(Self& self) {
   const ESHMConfig& config = self.task.config;
