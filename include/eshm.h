@@ -73,8 +73,9 @@ int eshm_destroy(ESHMHandle* handle);
  * Returns SUCCESS; BUFFER_TOO_SMALL (larger than the channel's messages);
  * BUFFER_FULL (queue); TIMEOUT or MASTER_STALE (slave whose master is away:
  * still trying, or given up); SUPERSEDED; NOT_INITIALIZED; CORRUPT.
- * On any error but SUPERSEDED nothing was written; with SUPERSEDED nobody
- * reads what was written.
+ * On any error but SUPERSEDED nothing was written; with SUPERSEDED the slave
+ * has it from before this master was replaced (it may be in its queue still), or
+ * nobody ever reads it. What is written after that is read by nobody.
  * Visibility: what this thread wrote before the call is visible to whoever
  * has read the message. */
 int eshm_write(ESHMHandle* handle, const void* data, size_t size);
