@@ -44,12 +44,14 @@ def main() -> None:
         for (line, column, *_), (true, false) in sorted(branches.items()):
             if true > 0 and false > 0:
                 continue
-            what = "neither way" if true + false == 0 else "never true" if true == 0 else "never false"
+            never = "true" if true == 0 else "false"
+            what = "neither way" if true + false == 0 else f"never {never}"
             missing.append(f"{name}:{line}:{column}: {what}: {text[line - 1].strip()}")
         # A segment: line, column, count, has a count, begins a region, is a gap.
         for segment in file["segments"]:
             if segment[2] == 0 and segment[3] and segment[4] and not segment[5]:
-                missing.append(f"{name}:{segment[0]}:{segment[1]}: never run: {text[segment[0] - 1].strip()}")
+                place = f"{name}:{segment[0]}:{segment[1]}"
+                missing.append(f"{place}: never run: {text[segment[0] - 1].strip()}")
     print(f"{'':32} {'lines':>20} {'branches':>20}")
     for folder in ["layout", "channel", "endpoint", "os", "api"]:
         kinds = by_folder[folder]

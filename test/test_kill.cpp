@@ -364,8 +364,7 @@ class HalfExited : public Kill {
       const Link link = open_link(config);
       CHILD_CHECK(link);
       wire.say("open");
-      const long keeper = syscall(SYS_clone, CLONE_FILES | SIGCHLD, nullptr, nullptr, nullptr, nullptr);
-      if (keeper == 0) {
+      if (syscall(SYS_clone, CLONE_FILES | SIGCHLD, nullptr, nullptr, nullptr, nullptr) == 0) {
         alarm(watchdog_seconds());
         detach_all();
         wire.say(std::to_string(getpid()));

@@ -146,11 +146,12 @@ void Director::replace_master() {
   replaced_.push_back(std::move(actors_[kMaster]));
   actors_[kMaster] = {};
   replaced_.back().child->stop();
+  // Before anybody can hear its successor.
+  ended(kMaster, false, peer_of(kMaster) != 0);
   start(kMaster);
   await_open(kMaster);
   if (has_failed()) return;
   ++deeds_.replaced;
-  ended(kMaster, false, peer_of(kMaster) != 0);
 }
 
 // It goes on, or dies as it is.
@@ -309,8 +310,8 @@ void Director::fail(const std::string& what) {
 void Director::note_threads(const Actor& actor) {
   const std::string tasks = "/proc/" + std::to_string(actor.child->pid()) + "/task";
   test::for_each_entry(tasks.c_str(), [&](const char* thread) {
-    std::string line = "life " + std::to_string(actor.number) + (actor.is_ending ? ", ending" : "") +
-                       ", thread " + thread + ":";
+    std::string line = "life " + std::to_string(actor.number);
+    line += std::string(actor.is_ending ? ", ending" : "") + ", thread " + thread + ":";
     for (const char* file : {"stat", "wchan", "syscall", "stack"}) {
       std::ifstream from(tasks + "/" + thread + "/" + file);
       line.append(" ").append(std::istreambuf_iterator<char>(from), {});
