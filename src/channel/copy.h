@@ -65,11 +65,10 @@ inline void copy_from_shared(void* target, const std::byte* shared, size_t bytes
 
 #else
 
-// So many bytes by one register, or by four: a cache line's worth.
+// By one register, or by four: a cache line's worth. So many bytes, for the
+// compiler:
 template <size_t kBytes>
-struct Bytes {
-  unsigned char bytes[kBytes];
-};
+using Bytes = unsigned char[kBytes];
 inline void copy_line(void* target, const void* source) {
   asm volatile(
       "movdqu   (%[from]), %%xmm0\n\t"

@@ -126,8 +126,8 @@ bool has_row(const Site& site) {
 
 TEST(Orders, OfTheChannelsHaveACounterproofOrAReasonEach) {
   int orders = 0;
-  for (const char* file : {"latest.cpp", "latest.h", "queue.cpp", "queue.h", "queue_observer.cpp",
-                           "wakeup.cpp", "wakeup.h", "copy.h"}) {
+  for (const char* file : {"latest.cpp", "latest_path.h", "latest.h", "queue.cpp", "queue_path.h",
+                           "queue.h", "queue_observer.cpp", "wakeup.cpp", "wakeup.h", "copy.h"}) {
     const std::string path = std::string(ESHM_CHANNEL_SOURCES "/") + file;
     std::ifstream in(path);
     ASSERT_TRUE(in) << path;
