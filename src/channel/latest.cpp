@@ -51,8 +51,7 @@ SlotRing::SlotRing(const ChannelView& view)
 
 // ---- writer -----------------------------------------------------------------
 
-uint32_t LatestWriter::take_another_slot(uint32_t index, uint32_t second, uint64_t sequence) {
-  if (second != kNone && !is_in_use(second) && mark(second, sequence)) return second;
+uint32_t LatestWriter::take_another_slot(uint32_t index, uint64_t sequence) {
   // Pins are only a peer's claim: after two rounds a lying one is overruled.
   for (uint32_t tried = 0; tried < 2 * ring_.count; ++tried) {
     index = ring_.next(index);
@@ -86,8 +85,8 @@ void LatestWriter::adopt(const ChannelView& view, uint32_t generation) {
   ring_.hint->store(hint_of(newest_number_, hinted_slot), memory_order_release);
   const uint32_t next_home = ring_.home_of(newest_number_ + 1);
   after_home_ = ring_.next(next_home);
-  next_slot_[0] = take_slot(next_home, kNone, prepared(newest_number_ + 1));
-  next_slot_[1] = take_slot(after_home_, kNone, prepared(newest_number_ + 2));
+  next_slot_[0] = take_slot(next_home, prepared(newest_number_ + 1));
+  next_slot_[1] = take_slot(after_home_, prepared(newest_number_ + 2));
 }
 
 // The next message will not be in that slot after all. While its home promises
@@ -100,13 +99,13 @@ void LatestWriter::retract(uint32_t index) {
 void LatestWriter::leave_loaned_slot() {
   if (!is_loaned_[next_slot_[0]]) return;
   retract(next_slot_[0]);
-  next_slot_[0] = take_slot(ring_.home_of(newest_number_ + 1), kNone, prepared(newest_number_ + 1));
+  next_slot_[0] = take_slot(ring_.home_of(newest_number_ + 1), prepared(newest_number_ + 1));
 }
 
 WriteResult LatestWriter::loan(size_t size, void** payload) {
   if (loans_out_ == max_loans_) return WriteResult::kTooMany;
   uint32_t index = next_slot_[0];
-  if (is_loaned_[index]) index = take_slot(after_home_, kNone, kUnnumbered);
+  if (is_loaned_[index]) index = take_slot(after_home_, kUnnumbered);
   is_loaned_[index] = true;
   loaned_bytes_[index] = size;
   ++loans_out_;

@@ -87,8 +87,8 @@ class LatestWriter {
   bool is_in_use(uint32_t index) const;
   bool is_pinned_still(uint32_t index);
   bool mark(uint32_t index, uint64_t sequence);
-  uint32_t take_slot(uint32_t first, uint32_t second, uint64_t sequence);
-  uint32_t take_another_slot(uint32_t index, uint32_t second, uint64_t sequence);
+  uint32_t take_slot(uint32_t first, uint64_t sequence);
+  uint32_t take_another_slot(uint32_t index, uint64_t sequence);
   void publish_slot(layout::Slot& target, uint32_t index, size_t size, uint64_t timestamp_ns);
   void retract(uint32_t index);
   void leave_loaned_slot();

@@ -71,13 +71,12 @@ ESHM_ALWAYS_INLINE bool LatestWriter::mark(uint32_t index, uint64_t sequence) {
   return false;
 }
 
-// Takes the slot `first` if it is free, else `second` (kNone: there is no such
-// guess), else the next one that is. There always is one: slots = newest + the
-// next two + one for each pin and loan.
-ESHM_ALWAYS_INLINE uint32_t LatestWriter::take_slot(uint32_t first, uint32_t second,
-                                                    uint64_t sequence) {
+// Takes the first free slot from `first` on: the one that was free for longest,
+// so that a slow reader has the most time. There always is one: slots = newest +
+// the next two + one for each pin and loan.
+ESHM_ALWAYS_INLINE uint32_t LatestWriter::take_slot(uint32_t first, uint64_t sequence) {
   if (!is_in_use(first) && mark(first, sequence)) return first;
-  return take_another_slot(first, second, sequence);
+  return take_another_slot(first, sequence);
 }
 
 // Makes what stands in the slot the next message.
@@ -90,7 +89,6 @@ ESHM_ALWAYS_INLINE void LatestWriter::publish_slot(layout::Slot& target, uint32_
                                                                       std::memory_order_relaxed);
   }
   const uint64_t number = ++newest_number_;
-  const uint32_t freed = newest_slot_;
   newest_slot_ = index;
   // W4 -> R1. The publication: whoever sees this number sees the message.
   target.sequence.store(latest::complete(number), std::memory_order_release);
@@ -98,7 +96,7 @@ ESHM_ALWAYS_INLINE void LatestWriter::publish_slot(layout::Slot& target, uint32_
   ring_.hint->store(latest::hint_of(number, index), std::memory_order_release);
   next_slot_[0] = next_slot_[1];
   after_home_ = ring_.next(after_home_);
-  next_slot_[1] = take_slot(after_home_, freed, latest::prepared(number + 2));
+  next_slot_[1] = take_slot(after_home_, latest::prepared(number + 2));
 }
 
 ESHM_ALWAYS_INLINE void LatestWriter::write(const void* data, size_t size,
