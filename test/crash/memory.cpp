@@ -51,6 +51,10 @@ channel::ChannelView ChannelMemory::view() const {
   return {geometry_, data_, &pins(), &page().mark.superseded};
 }
 
+channel::QueueView ChannelMemory::queue_view() const {
+  return {geometry_, data_, &reader(), &page().mark.superseded};
+}
+
 uint64_t ChannelMemory::newest_complete() const {
   uint64_t newest = 0;
   for (uint32_t index = 0; index < geometry_.slot_count; ++index) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "channel/latest.h"
+#include "channel/queue.h"
 #include "crash/stepper.h"
 #include "layout/segment.h"
 
@@ -28,9 +29,12 @@ class ChannelMemory {
   }
   eshm::layout::PinLines& pins() const { return page().pins[direction_]; }
   eshm::layout::WakeLine& wake() const { return page().data_wake[direction_].line; }
+  eshm::layout::WakeLine& room() const { return page().room_wake[direction_].line; }
+  eshm::layout::ReaderLine& reader() const { return page().reader[direction_].line; }
   const eshm::layout::Slot& slot(uint32_t index) const;
   std::vector<std::byte> bytes_of_slot(uint32_t index) const;
   eshm::channel::ChannelView view() const;
+  eshm::channel::QueueView queue_view() const;
 
   // By the slots alone, and by the hint alone.
   uint64_t newest_complete() const;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "crash/memory.h"
+#include "crash/reporting.h"
 #include "crash/stepper.h"
 #include "crash/survivors.h"
 #include "support/child.h"
@@ -29,26 +30,6 @@ using std::memory_order_release;
 
 constexpr size_t kSizes[] = {0, 1, 64, 4096};
 constexpr size_t kLong = 4096;
-
-#define SKIP_WITHOUT_STEPS()                        \
-  do {                                              \
-    const std::string why_not = Stepper::why_not(); \
-    if (!why_not.empty()) GTEST_SKIP() << why_not;  \
-  } while (false)
-
-std::string all_of(const std::vector<std::string>& faults) {
-  std::string text;
-  for (const std::string& fault : faults) text += "\n  " + fault;
-  return text;
-}
-
-void print(const char* what, const Tally& tally, const char* kind = "kill_points") {
-  std::printf("%s: %llu steps, %llu changed shared bytes, %llu different images\n", what,
-              static_cast<unsigned long long>(tally.steps),
-              static_cast<unsigned long long>(tally.changes),
-              static_cast<unsigned long long>(tally.images));
-  test::tally(kind, tally.images);
-}
 
 // A write of `size` bytes cannot be done in fewer: its payload by vector
 // registers, the widest stores that the library copies short messages by, its

@@ -1,0 +1,34 @@
+// What the crash tests say, and when they cannot run.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "crash/memory.h"
+#include "crash/stepper.h"
+
+namespace test {
+
+inline std::string all_of(const std::vector<std::string>& faults) {
+  std::string text;
+  for (const std::string& fault : faults) text += "\n  " + fault;
+  return text;
+}
+
+inline void print(const std::string& what, const Tally& tally) {
+  std::printf("%s: %llu steps, %llu changed shared bytes, %llu different images\n", what.c_str(),
+              static_cast<unsigned long long>(tally.steps),
+              static_cast<unsigned long long>(tally.changes),
+              static_cast<unsigned long long>(tally.images));
+}
+
+}  // namespace test
+
+#define SKIP_WITHOUT_STEPS()                              \
+  do {                                                    \
+    const std::string why_not = test::Stepper::why_not(); \
+    if (!why_not.empty()) GTEST_SKIP() << why_not;        \
+  } while (false)
