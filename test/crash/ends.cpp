@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <unordered_map>
 
 #include "support/pattern.h"
 
@@ -39,6 +40,20 @@ Answer answer_of(ReadResult result) {
   if (result == ReadResult::kMessage) return Answer::kDone;
   const bool is_refused = result == ReadResult::kNothing || result == ReadResult::kTooMany;
   return is_refused ? Answer::kNothing : Answer::kOther;
+}
+
+// As Payloads of the first author, so that Survivors can read them.
+uint64_t key_of(uint64_t number) { return number + (uint64_t{1} << 40); }
+
+const std::unordered_map<uint64_t, uint64_t>& numbers_by_first_word() {
+  static const std::unordered_map<uint64_t, uint64_t> numbers = [] {
+    std::unordered_map<uint64_t, uint64_t> found;
+    for (uint64_t number = 1; number <= Letters::kMost; ++number) {
+      found[pattern_word(mix(key_of(number)), 0)] = number;
+    }
+    return found;
+  }();
+  return numbers;
 }
 
 void call(void (*mark)()) {
@@ -163,22 +178,13 @@ Answer ChannelEnd::release(Piece& piece) {
 
 // ---- messages ---------------------------------------------------------------------
 
-Letters::Letters(size_t largest) : largest_(largest) {
-  for (uint64_t number = 0; number <= kMost; ++number) {
-    uint64_t word = 0;
-    std::memcpy(&word, letter(number).data(), sizeof word);
-    first_words_.push_back(word);
-  }
-}
-
 size_t Letters::size_of(uint64_t number) const {
   return number % 3 == 2 ? std::max(kSmallest, largest_ / 2) : largest_;
 }
 
-// As Payloads of the first author, so that Survivors can read them.
 std::vector<char> Letters::letter(uint64_t number) const {
   std::vector<char> bytes(size_of(number));
-  fill_pattern(bytes.data(), bytes.size(), number + (uint64_t{1} << 40));
+  fill_pattern(bytes.data(), bytes.size(), key_of(number));
   return bytes;
 }
 
@@ -186,12 +192,10 @@ uint64_t Letters::number_of(const void* data, size_t bytes) const {
   if (bytes < kSmallest) return 0;
   uint64_t word = 0;
   std::memcpy(&word, data, sizeof word);
-  const auto found = std::find(first_words_.begin() + 1, first_words_.end(), word);
-  if (found == first_words_.end()) return 0;
-  const auto number = static_cast<uint64_t>(found - first_words_.begin());
-  const bool is_whole =
-      bytes == size_of(number) && is_pattern(data, bytes, number + (uint64_t{1} << 40));
-  return is_whole ? number : 0;
+  const auto found = numbers_by_first_word().find(word);
+  if (found == numbers_by_first_word().end()) return 0;
+  const uint64_t number = found->second;
+  return bytes == size_of(number) && is_pattern(data, bytes, key_of(number)) ? number : 0;
 }
 
 // ---- acting ------------------------------------------------------------------------

@@ -102,9 +102,9 @@ class ChannelEnd final : public End {
 class Letters {
  public:
   static constexpr size_t kSmallest = 16;
-  static constexpr uint64_t kMost = 400;
+  static constexpr uint64_t kMost = 4000;
 
-  explicit Letters(size_t largest);
+  explicit Letters(size_t largest) : largest_(largest) {}
   size_t largest() const { return largest_; }
   size_t size_of(uint64_t number) const;
   std::vector<char> letter(uint64_t number) const;
@@ -113,7 +113,6 @@ class Letters {
 
  private:
   size_t largest_;
-  std::vector<uint64_t> first_words_;
 };
 
 // Between them there is only the end's own call.

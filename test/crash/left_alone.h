@@ -12,7 +12,7 @@
 
 namespace test {
 
-constexpr uint64_t kFirstOfSuccessor = 201;
+constexpr uint64_t kFirstOfSuccessor = 2001;
 
 using Spoil = std::function<void(const ChannelMemory&)>;
 

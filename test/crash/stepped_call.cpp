@@ -79,6 +79,7 @@ std::string describe(const Scene& scene) {
   text += scene.is_master ? ", master" : ", slave";
   text += ", largest " + std::to_string(scene.largest) + ", after";
   for (const Act act : scene.script) text += std::string(" ") + name_of(act) + ",";
+  if (scene.is_awaited) text += " awaited,";
   return text + " stepped: " + name_of(scene.act);
 }
 
@@ -145,6 +146,7 @@ SteppedCall::SteppedCall(const ESHMConfig& config, const Scene& scene, const Pla
   }
   let_child_act();
   memory_ = std::make_unique<LinkMemory>(path_of(config.shm_name), direction_of(scene));
+  if (scene.is_awaited) (is_writers(scene.act) ? memory_->wake() : memory_->room()).announced = 1;
 }
 
 }  // namespace test

@@ -20,7 +20,8 @@ struct Scene {
   size_t largest;
   Script script;  // what both ends did before
   Act act;        // what is stepped
-  bool is_master;  // the one that is stepped
+  bool is_master;   // the one that is stepped
+  bool is_awaited;  // the peer has announced that it sleeps: the call rings
 };
 std::string describe(const Scene& scene);
 

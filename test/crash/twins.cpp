@@ -43,6 +43,11 @@ void Ledger::set_messages(const Numbers& visible, const Numbers& recovered) {
   for (size_t i = visible.size(); i < recovered.size(); ++i) wrote(recovered[i]);
 }
 
+void Ledger::begin_again_at(size_t index) {
+  hands_.clear();
+  handed_out_ = index;
+}
+
 Numbers Ledger::visible() const {
   Numbers numbers;
   for (const Entry& entry : entries_) {

@@ -28,6 +28,8 @@ class Ledger {
 
   // The same hands, over a queue that was left like this by a second death.
   void set_messages(const Numbers& visible, const Numbers& recovered);
+  // A new reader that has read nothing begins there.
+  void begin_again_at(size_t index);
 
   // What a reader can read, in order: up to the first open loan.
   Numbers visible() const;
