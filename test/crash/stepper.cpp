@@ -2,6 +2,7 @@
 
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -72,6 +73,22 @@ Stepper::Stop Stepper::run_to_mark() {
 }
 
 Stepper::Stop Stepper::step() { return resume(PTRACE_SINGLESTEP); }
+
+Stepper::Stop Stepper::run_to_end_of_system_call() {
+  const Stop begun = resume(PTRACE_SYSCALL);
+  return begun == Stop::kStepped ? resume(PTRACE_SYSCALL) : begun;
+}
+
+bool Stepper::is_at_system_call() const {
+#if defined(__x86_64__)
+  constexpr long kSystemCall = 0x050f;
+  user_regs_struct registers;
+  if (ptrace(PTRACE_GETREGS, pid_, nullptr, &registers) != 0) return false;
+  return (ptrace(PTRACE_PEEKTEXT, pid_, registers.rip, nullptr) & 0xffff) == kSystemCall;
+#else
+  return false;
+#endif
+}
 
 void Stepper::kill_now() {
   if (pid_ < 0) return;

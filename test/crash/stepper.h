@@ -48,6 +48,11 @@ class Stepper {
 
   Stop run_to_mark();
   Stop step();
+  // On to where the next system call has returned.
+  Stop run_to_end_of_system_call();
+  // The next step is one.
+  bool is_at_system_call() const;
+  pid_t pid() const { return pid_; }
   // A crash, here. Returns when it is reaped.
   void kill_now();
   // Lets it run to its end. The exit code, or 128 + the signal that ended it.
