@@ -2,6 +2,7 @@
 // and what must hold for those who are left when it dies there.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>

@@ -2,7 +2,7 @@
 // to its last, and the twins of its two ends.
 #pragma once
 
-#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 

@@ -184,13 +184,15 @@ uint64_t kind_of(const layout::RecordHeader& header) { return header.commit >> k
 TEST_P(DataPath, QueueSuccessorThatBelievesTheHintIsFound) {
   SKIP_WITHOUT_STEPS();
   expect_found({ESHM_DELIVERY_QUEUE, kShortMessage, {W}, W, true, false}, "takes no message", {},
-               [](const ChannelMemory& memory) { header_at(memory, published(memory)).commit = 0; });
+               [](const ChannelMemory& memory) {
+                 header_at(memory, published(memory)).commit = 0;
+               });
 }
 
 TEST_P(DataPath, QueueSuccessorThatPublishesALoanOfTheDeadIsFound) {
   SKIP_WITHOUT_STEPS();
-  expect_found({ESHM_DELIVERY_QUEUE, kShortMessage, {W, L}, W, true, false}, "not as it was written",
-               {}, [](const ChannelMemory& memory) {
+  expect_found({ESHM_DELIVERY_QUEUE, kShortMessage, {W, L}, W, true, false},
+               "not as it was written", {}, [](const ChannelMemory& memory) {
                  layout::RecordHeader& header = header_at(memory, published(memory));
                  if (kind_of(header) != static_cast<uint64_t>(layout::RecordKind::kLoan)) return;
                  header.tag = 2;

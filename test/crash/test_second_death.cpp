@@ -193,11 +193,11 @@ TEST_P(SecondDeath, SuccessorThatClearsAMessageIsFound) {
   SKIP_WITHOUT_STEPS();
   std::vector<std::string> faults;
   const Scene scene = {ESHM_DELIVERY_QUEUE, kShortMessage, {Act::kWrite}, Act::kWrite, true, false};
-  step_successors(scene, [](const ChannelMemory& memory) {
-    auto* const first = reinterpret_cast<layout::RecordHeader*>(memory.view().data +
-                                                                layout::kFirstSlotOffset);
-    first->commit = 0;
-  }, faults);
+  const auto clear = [](const ChannelMemory& memory) {
+    std::byte* const first = memory.view().data + layout::kFirstSlotOffset;
+    reinterpret_cast<layout::RecordHeader*>(first)->commit = 0;
+  };
+  step_successors(scene, clear, faults);
   EXPECT_NE(all_of(faults).find("reads {"), std::string::npos) << all_of(faults);
 }
 
