@@ -9,6 +9,7 @@
 
 #include "crash/memory.h"
 #include "crash/stepper.h"
+#include "support/tally.h"
 
 namespace test {
 
@@ -18,11 +19,12 @@ inline std::string all_of(const std::vector<std::string>& faults) {
   return text;
 }
 
-inline void print(const std::string& what, const Tally& tally) {
+inline void print(const std::string& what, const Tally& tally, const char* kind = "kill_points") {
   std::printf("%s: %llu steps, %llu changed shared bytes, %llu different images\n", what.c_str(),
               static_cast<unsigned long long>(tally.steps),
               static_cast<unsigned long long>(tally.changes),
               static_cast<unsigned long long>(tally.images));
+  test::tally(kind, tally.images);
 }
 
 }  // namespace test

@@ -163,7 +163,7 @@ void SecondDeath::step_all(ESHMDelivery delivery, bool of_writer) {
   }
   std::printf("%llu of %llu images recovered, ", static_cast<unsigned long long>(recovered_),
               static_cast<unsigned long long>(images_));
-  print("successors", total_);
+  print("successors", total_, "second_order_kill_points");
   EXPECT_GT(recovered_, 5u);
   EXPECT_GT(total_.images, recovered_);
 }
