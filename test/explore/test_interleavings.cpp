@@ -72,6 +72,11 @@ TEST_P(Weakened, IsCaught) {
     std::printf("%s without %s: %s\n", proof.label.c_str(), proof.what.c_str(),
                 outcome.fault.c_str());
     EXPECT_NE(outcome.fault, "") << "not noticed by " << scenario.name;
+    // A search ends with the first fault; what it has not come to, a whole one does.
+    if (!explorer().sites().are_known(proof.changes)) {
+      explorer().sites().weaken(nothing_);
+      scenario.run(false);
+    }
     EXPECT_TRUE(explorer().sites().are_known(proof.changes)) << "no such statement was reached";
   }
   EXPECT_TRUE(is_run) << proof.scenario;
