@@ -127,12 +127,13 @@ inline int Endpoint::answer_without_message() const {
 // What is unread comes first, then what keeps the call from waiting for more.
 ESHM_ALWAYS_INLINE int Endpoint::take_message(Request request, bool thorough, Taken& taken) {
   ReadEnd& in = ends_.in;
-  if (os::rarely(has_left_.load(memory_order_relaxed) || unread_segments_ != 0)) {
+  const bool has_left = has_left_.load(memory_order_relaxed);
+  if (os::rarely(has_left || unread_segments_ != 0)) {
     Taken former;
-    const int code = has_left_.load(memory_order_relaxed) ? take_after_leaving(request, former)
-                                                          : take_from_former(request, former);
+    const int code =
+        has_left ? take_after_leaving(request, former) : take_from_former(request, former);
     taken = former;
-    if (code != ESHM_ERROR_NO_DATA) return code;
+    if (has_left || code != ESHM_ERROR_NO_DATA) return code;
   }
   thorough = thorough || must_read_thoroughly_;
   const int code = take_from(in, request, thorough, taken);
