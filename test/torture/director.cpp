@@ -146,6 +146,7 @@ void Director::replace_master() {
   replaced_.push_back(std::move(actors_[kMaster]));
   actors_[kMaster] = {};
   replaced_.back().child->stop();
+  replaced_.back().life->is_replaced = true;
   // Before anybody can hear its successor.
   ended(kMaster, false, peer_of(kMaster) != 0);
   start(kMaster);

@@ -45,27 +45,27 @@ void Ledger::raise(std::atomic<uint64_t>& value, uint64_t to) {
 uint64_t Ledger::take(uint64_t author) {
   const uint64_t number = taken_.fetch_add(1) + 1;
   authors_[number % kEntries] = author;
-  entry(number) = number * 8;
+  entry(number) = number * kMarks;
   return number;
 }
 
 // It may have been forgotten, while its writer was stopped.
 void Ledger::take_again(uint64_t number) {
-  uint64_t refused = number * 8 + kRefused;
-  entry(number).compare_exchange_strong(refused, number * 8);
+  uint64_t refused = number * kMarks + kRefused;
+  entry(number).compare_exchange_strong(refused, number * kMarks);
 }
 
 uint64_t Ledger::mark(uint64_t number, Mark mark) {
   uint64_t now = entry(number).load();
-  while (now / 8 == number && !entry(number).compare_exchange_weak(now, now | mark)) {
+  while (now / kMarks == number && !entry(number).compare_exchange_weak(now, now | mark)) {
   }
-  return now / 8 == number ? now % 8 : 0;
+  return now / kMarks == number ? now % kMarks : 0;
 }
 
 uint64_t Ledger::first_lost(uint64_t last, uint64_t number) const {
   for (uint64_t between = std::max(last, excused_.load()) + 1; between < number; ++between) {
     const uint64_t found = entries_[between % kEntries].load();
-    if (found / 8 == between && (found & kTold) != 0) return between;
+    if (found / kMarks == between && (found & (kTold | kSeen)) == kTold) return between;
   }
   return 0;
 }

@@ -34,7 +34,8 @@ bool is_whole(const void* message, size_t size, Stamp& stamp);
 enum Mark : uint64_t {
   kTold = 1,     // its writer was told SUCCESS
   kRefused = 2,  // its writer was told that it is not written, or not read by anybody
-  kSeen = 4      // a reader got it
+  kSeen = 4,     // a reader got it
+  kWatched = 8   // an observer did
 };
 
 class Ledger {
@@ -45,7 +46,9 @@ class Ledger {
   void take_again(uint64_t number);
   // Which marks it had; 0, too, when it was forgotten long ago.
   uint64_t mark(uint64_t number, Mark mark);
-  // The first number in (last, number) that was told and is not excused; 0: none.
+  // The first number in (last, number) that was told, that no reader ever got, and
+  // that is not excused; 0: none. (A replaced master may have got one before the
+  // mark, and say so when its successor has begun.)
   uint64_t first_lost(uint64_t last, uint64_t number) const;
 
   uint64_t author_of(uint64_t number) const { return authors_[number % kEntries]; }
@@ -61,6 +64,7 @@ class Ledger {
 
  private:
   static constexpr size_t kEntries = 1 << 16;
+  static constexpr uint64_t kMarks = 16;
   static void raise(std::atomic<uint64_t>& value, uint64_t to);
   std::atomic<uint64_t>& entry(uint64_t number) { return entries_[number % kEntries]; }
 
@@ -68,7 +72,7 @@ class Ledger {
   std::atomic<uint64_t> seen_{0};
   std::atomic<uint64_t> in_hands_{0};
   std::atomic<uint64_t> excused_{0};
-  std::atomic<uint64_t> entries_[kEntries] = {};  // number * 8 + marks
+  std::atomic<uint64_t> entries_[kEntries] = {};  // number * kMarks + marks
   std::atomic<uint64_t> authors_[kEntries] = {};
 };
 
@@ -79,6 +83,7 @@ struct Life {
   std::atomic<uint64_t> number{0};
   std::atomic<bool> is_open{false};
   std::atomic<bool> shall_leave{false};
+  std::atomic<bool> is_replaced{false};  // while it was stopped
   std::atomic<uint64_t> met{0};         // the life whose message it read last
   std::atomic<uint64_t> known_to{0};    // the life that had read one of its own, and then wrote
   std::atomic<uint64_t> reads{0};

@@ -150,7 +150,7 @@ class Writer {
   }
 
   void refuse(int code) {
-    if ((ledger_.mark(pending_, kRefused) & kSeen) != 0) {
+    if ((ledger_.mark(pending_, kRefused) & (kSeen | kWatched)) != 0) {
       self_.complain("%s %llu: message %llu was refused with %d and read",
                      static_cast<unsigned long long>(pending_), code);
     }
@@ -220,13 +220,19 @@ class Reader {
     }
     const int released = eshm_release(self_.link, &view);
     if (released != ESHM_SUCCESS) self_.complain_of_code("releasing", released);
-    ledger_.note_in_hands(newest_);
+    note_in_hands(newest_);
   }
 
   // After a clean end nothing of it is in hands.
-  void leave() { ledger_.note_in_hands(newest_ + 1); }
+  void leave() { note_in_hands(newest_ + 1); }
 
  private:
+  // Of a replaced one counts what it had in its hands at that moment: its
+  // successor may get it again, whatever is given back later.
+  void note_in_hands(uint64_t number) {
+    if (!self_.life.is_replaced) ledger_.note_in_hands(number);
+  }
+
   void check(const void* message, size_t size) {
     Stamp stamp;
     if (!is_whole(message, size, stamp)) {
@@ -252,7 +258,7 @@ class Reader {
     }
     last_ = newest_ = stamp.number;
     ledger_.note_seen(stamp.number);
-    if (!is_holding_) ledger_.note_in_hands(stamp.number);
+    if (!is_holding_) note_in_hands(stamp.number);
     self_.heard = stamp.author;
     self_.life.met = stamp.author;
     if (stamp.heard == self_.task.number) self_.life.known_to = stamp.author;
@@ -289,7 +295,7 @@ class Watcher {
                      ull(info.size), ull(stamp.number), ull(stamp.author));
     }
     Ledger& ledger = self_.record.ledgers[info.direction];
-    if ((ledger.mark(stamp.number, kSeen) & kRefused) != 0) {
+    if ((ledger.mark(stamp.number, kWatched) & kRefused) != 0) {
       self_.complain("%s %llu: message %llu was refused before it was read", ull(stamp.number));
     }
     // A slave carries over what its new master has not read: then, and only in
