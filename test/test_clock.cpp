@@ -139,7 +139,7 @@ class SteppedClock : public LinkTest {
     LinkTest::TearDown();
   }
 
-  std::string rate_file() const { return "/tmp/eshm_" + name() + ".faketime"; }
+  std::string rate_file() const { return testing::TempDir() + "eshm_" + name() + ".faketime"; }
   void step_to(long seconds) const {
     const std::string fresh = rate_file() + ".new";
     std::ofstream(fresh) << (seconds < 0 ? "" : "+") << seconds << "\n";

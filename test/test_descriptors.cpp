@@ -251,8 +251,8 @@ TEST_P(Descriptors, StrangersFilesOnTheClosedNumbersAreNotTouched) {
   for (ESHMRole role : {ESHM_ROLE_MASTER, ESHM_ROLE_SLAVE}) {
     // The peer is killed while the strangers' files stand where the bell was.
     const auto play = [&](Child& peer, Wire&) {
-      char pattern[] = "/tmp/eshm_test_strangers_XXXXXX";
-      const int keep = mkstemp(pattern);
+      std::string pattern = testing::TempDir() + "eshm_test_strangers_XXXXXX";
+      const int keep = mkstemp(&pattern[0]);
       CHILD_CHECK(keep >= 0);
       CHILD_CHECK(write(keep, "content", 7) == 7);
       Link link = open_link(for_ever(config(role)));
@@ -264,7 +264,7 @@ TEST_P(Descriptors, StrangersFilesOnTheClosedNumbersAreNotTouched) {
       CHILD_CHECK(closed.size() >= 2);
       std::vector<int> strangers;
       for (size_t i = 0; i < closed.size() + 4; ++i) {
-        strangers.push_back(open(pattern, O_RDWR | O_CLOEXEC));
+        strangers.push_back(open(pattern.c_str(), O_RDWR | O_CLOEXEC));
         CHILD_CHECK(strangers.back() >= 0);
       }
       struct stat own;
@@ -284,7 +284,7 @@ TEST_P(Descriptors, StrangersFilesOnTheClosedNumbersAreNotTouched) {
       char text[16] = "";
       CHILD_CHECK(pread(strangers[0], text, sizeof text, 0) == 7);
       CHILD_CHECK(std::strcmp(text, "content") == 0);
-      unlink(pattern);
+      unlink(pattern.c_str());
       return 0;
     };
     Child child([&](Wire& wire) {

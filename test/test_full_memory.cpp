@@ -31,6 +31,9 @@ class FullMemory : public LinkTest {
   }
 };
 
+class FullDevShm : public FullMemory {};     // where messages lie in /dev/shm
+class SystemVLimits : public FullMemory {};  // and where they do not
+
 // Into a /dev/shm of its own, which is small.
 void enter_small_dev_shm() {
   CHILD_CHECK(unshare(CLONE_NEWNS) == 0);
@@ -44,9 +47,8 @@ uint64_t free_bytes() {
   return space.f_bavail * space.f_bsize;
 }
 
-TEST_P(FullMemory, SmallDevShmIsToldInNumbersAndLeftEmpty) {
+TEST_P(FullDevShm, SmallDevShmIsToldInNumbersAndLeftEmpty) {
   if (geteuid() != 0) GTEST_SKIP() << "a mount namespace takes root";
-  if (GetParam() != ESHM_BACKEND_POSIX) GTEST_SKIP() << "messages do not lie in /dev/shm";
   Child child([this](Wire& wire) {
     enter_small_dev_shm();
     for (ESHMRole role : {ESHM_ROLE_MASTER, ESHM_ROLE_AUTO}) {
@@ -96,9 +98,8 @@ TEST_P(FullMemory, FullDevShmIsToldAndNothingIsAdded) {
   EXPECT_EQ(child.join(), 0);
 }
 
-TEST_P(FullMemory, SystemVLimitIsToldAndNothingIsAdded) {
+TEST_P(SystemVLimits, SystemVLimitIsToldAndNothingIsAdded) {
   if (geteuid() != 0) GTEST_SKIP() << "an IPC namespace takes root";
-  if (GetParam() != ESHM_BACKEND_SYSV) GTEST_SKIP() << "System V memory is not used";
   Child child([this](Wire& wire) {
     CHILD_CHECK(unshare(CLONE_NEWIPC) == 0);
     std::ofstream("/proc/sys/kernel/shmmax") << 100000;
@@ -118,9 +119,8 @@ TEST_P(FullMemory, SystemVLimitIsToldAndNothingIsAdded) {
 
 // What two dead ones left is given up before there is room for the next: a
 // failure leaves nothing of theirs to be read, and the name heals.
-TEST_P(FullMemory, OrphanThatCannotBeRenewedHealsWhenThereIsRoom) {
+TEST_P(FullDevShm, OrphanThatCannotBeRenewedHealsWhenThereIsRoom) {
   if (geteuid() != 0) GTEST_SKIP() << "a mount namespace takes root";
-  if (GetParam() != ESHM_BACKEND_POSIX) GTEST_SKIP() << "messages do not lie in /dev/shm";
   Child child([this](Wire&) {
     enter_small_dev_shm();
     Child master([this](Wire& wire) {
@@ -172,5 +172,7 @@ TEST_P(FullMemory, HungMasterWhoseSuccessorHasNoRoomGoesOnUnharmed) {
 }
 
 ESHM_ON_BOTH_BACKENDS(FullMemory);
+ESHM_ON_BACKEND_ALONE(FullDevShm, ESHM_BACKEND_POSIX);
+ESHM_ON_BACKEND_ALONE(SystemVLimits, ESHM_BACKEND_SYSV);
 
 }  // namespace

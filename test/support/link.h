@@ -91,3 +91,7 @@ std::string backend_name(const testing::TestParamInfo<ESHMBackend>& info);
 #define ESHM_ON_BOTH_BACKENDS(suite)                                                            \
   INSTANTIATE_TEST_SUITE_P(Both, suite, testing::Values(ESHM_BACKEND_POSIX, ESHM_BACKEND_SYSV), \
                            test::backend_name)
+
+// For what only one of the two can meet.
+#define ESHM_ON_BACKEND_ALONE(suite, backend) \
+  INSTANTIATE_TEST_SUITE_P(Only, suite, testing::Values(backend), test::backend_name)
