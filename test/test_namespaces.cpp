@@ -62,9 +62,30 @@ class Foreigner {
   pid_t pid() const { return pid_; }  // in our namespace
   Child& wire() { return gate_; }
   void signal(int number) { EXPECT_EQ(kill(pid_, number), 0); }
+  // Returns when it stands still: until its first thread has dealt with the
+  // signal, the others go on. Only its parent could wait for that.
+  void stop() {
+    signal(SIGSTOP);
+    wait_until([this] { return states_of_threads().find_first_not_of('T') == std::string::npos; });
+  }
   int join() { return gate_.join(); }
 
  private:
+  // A letter each, as in /proc/PID/stat.
+  std::string states_of_threads() const {
+    const std::string tasks = "/proc/" + std::to_string(pid_) + "/task/";
+    std::string states;
+    DIR* const directory = opendir(tasks.c_str());
+    while (const dirent* entry = readdir(directory)) {
+      std::string stat;
+      std::getline(std::ifstream(tasks + entry->d_name + "/stat"), stat);
+      const size_t name_end = stat.rfind(')');
+      if (name_end != std::string::npos) states += stat[name_end + 2];
+    }
+    closedir(directory);
+    return states;
+  }
+
   Child gate_;
   pid_t pid_ = 0;
   std::string opened_;
@@ -130,7 +151,7 @@ TEST_P(PidNamespace, StrangersTalkAreHungKilledAndLeaveLikeAnyOther) {
       ASSERT_EQ(ask(foreigner.wire(), "write back"), "0");
       EXPECT_EQ(read_text(link.get(), UINT32_MAX), "back");
 
-      foreigner.signal(SIGSTOP);
+      foreigner.stop();
       wait_for_state(link.get(), ESHM_PEER_STALE);
       foreigner.signal(SIGCONT);
       wait_for_state(link.get(), ESHM_PEER_ALIVE);
@@ -270,7 +291,7 @@ TEST_P(PidNamespace, HungForeignMasterIsReplacedAndADeadOneAdopted) {
     ASSERT_EQ(old_master.opened(), "open");
     const Link slave = open_link(patient(ESHM_ROLE_SLAVE));
     ASSERT_TRUE(slave) << last_error();
-    old_master.signal(SIGSTOP);
+    old_master.stop();
     Foreigner next(CLONE_NEWPID, player(impatient));
     ASSERT_EQ(next.opened(), "open");
     old_master.signal(SIGCONT);
@@ -361,7 +382,7 @@ TEST_P(TimeNamespace, PeersOfAnotherClockTalkAreHungKilledAndReplacedLikeAnyOthe
   EXPECT_EQ(read_text(slave.get(), UINT32_MAX), "a");
   EXPECT_EQ(events.count_of(ESHM_EVENT_STALE), 0u);
 
-  master.signal(SIGSTOP);
+  master.stop();
   Child next = obeying(impatient);
   ASSERT_EQ(next.hear(), "open");
   master.signal(SIGCONT);
