@@ -394,13 +394,41 @@ std::string name_of_shape(const testing::TestParamInfo<layout::ChannelShape>& in
 
 INSTANTIATE_TEST_SUITE_P(All, LatestChannelShape, testing::ValuesIn(all_shapes()), name_of_shape);
 
-// ---- lies of a peer ----------------------------------------------------------------
-
 class LatestChannel : public testing::Test {
  protected:
   void SetUp() override { alarm(watchdog_seconds()); }
   void TearDown() override { alarm(0); }
 };
+
+// A reader finds a message at its home by one look.
+TEST_F(LatestChannel, HeldSlotDisplacesOneMessageARoundUntilItIsGivenBack) {
+  for (const uint32_t max_borrows : {1, 3, 20}) {
+    Channel channel(shape_of(max_borrows, 1, 8, 0));
+    const uint32_t slots = channel.geometry().slot_count;
+    channel::LatestWriter writer;
+    channel::LatestReader reader;
+    writer.adopt(channel.view(), 1);
+    reader.attach(channel.view());
+    const auto displaced = [&](uint32_t messages) {
+      uint32_t count = 0;
+      for (uint32_t i = 0; i < messages; ++i) {
+        writer.write("message", 8, 0);
+        count += (channel.hint() & 0xff) != (channel.hint() >> 8) % slots;
+      }
+      return count;
+    };
+    for (uint32_t held : {0U, 1U, slots - 1}) {
+      EXPECT_EQ(displaced(slots + held), 0u);
+      channel::Borrowed borrowed;
+      ASSERT_EQ(reader.borrow(borrowed, false), channel::ReadResult::kMessage);
+      EXPECT_EQ(displaced(10 * slots), 10u) << max_borrows << " borrows, " << held;
+      ASSERT_TRUE(reader.release(borrowed.token, borrowed.serial));
+      EXPECT_LE(displaced(slots), 1u);  // it may have been passed over already
+    }
+  }
+}
+
+// ---- lies of a peer ----------------------------------------------------------------
 
 // A number that cannot be counted on from is damage, not the newest message.
 TEST_F(LatestChannel, AdopterOfImpossibleNumbersIsReadAllTheSame) {

@@ -51,16 +51,31 @@ SlotRing::SlotRing(const ChannelView& view)
 
 // ---- writer -----------------------------------------------------------------
 
-uint32_t LatestWriter::take_another_slot(uint32_t index, uint64_t sequence) {
+// Looks again at a slot that was seen pinned.
+void LatestWriter::renew_note(uint32_t index) {
+  kept_[index] &= kLoaned;
+  note_pins(ring_.pins, ring_.pin_count, index);
+}
+
+uint32_t LatestWriter::take_another_slot(uint32_t first, uint64_t sequence) {
+  if (kept_[first] != 0) {
+    renew_note(first);
+    if (!is_in_use(first) && mark(first, sequence)) return first;
+  }
+  // The homes of the next two messages last: these would have to go elsewhere
+  // in their turn. So a slot that is held displaces one message a round.
+  uint32_t index = ring_.next(ring_.next(first));
   // Pins are only a peer's claim: after two rounds a lying one is overruled.
   for (uint32_t tried = 0; tried < 2 * ring_.count; ++tried) {
     index = ring_.next(index);
+    if (tried >= ring_.count) renew_note(index);
     if (!is_in_use(index) && mark(index, sequence)) return index;
   }
-  while (is_in_use(index)) index = ring_.next(index);
-  ring_.slot(index).sequence.store(sequence, memory_order_relaxed);
+  for (uint32_t slot = 0; slot < ring_.count; ++slot) kept_[slot] &= kLoaned;
+  while (is_in_use(first)) first = ring_.next(first);
+  ring_.slot(first).sequence.store(sequence, memory_order_relaxed);
   std::atomic_thread_fence(memory_order_seq_cst);
-  return index;
+  return first;
 }
 
 void LatestWriter::adopt(const ChannelView& view, uint32_t generation) {
@@ -92,12 +107,12 @@ void LatestWriter::adopt(const ChannelView& view, uint32_t generation) {
 // The next message will not be in that slot after all. While its home promises
 // it, a reader looks nowhere else; so this comes before the publication.
 void LatestWriter::retract(uint32_t index) {
-  ring_.slot(index).sequence.store(is_loaned_[index] ? kUnnumbered : 0, memory_order_relaxed);
+  ring_.slot(index).sequence.store(is_loaned(index) ? kUnnumbered : 0, memory_order_relaxed);
 }
 
 // A copy goes beside what is on loan.
 void LatestWriter::leave_loaned_slot() {
-  if (!is_loaned_[next_slot_[0]]) return;
+  if (!is_loaned(next_slot_[0])) return;
   retract(next_slot_[0]);
   next_slot_[0] = take_slot(ring_.home_of(newest_number_ + 1), prepared(newest_number_ + 1));
 }
@@ -105,8 +120,8 @@ void LatestWriter::leave_loaned_slot() {
 WriteResult LatestWriter::loan(size_t size, void** payload) {
   if (loans_out_ == max_loans_) return WriteResult::kTooMany;
   uint32_t index = next_slot_[0];
-  if (is_loaned_[index]) index = take_slot(after_home_, kUnnumbered);
-  is_loaned_[index] = true;
+  if (is_loaned(index)) index = take_slot(after_home_, kUnnumbered);
+  kept_[index] |= kLoaned;
   loaned_bytes_[index] = size;
   ++loans_out_;
   *payload = ring_.payload(index);
@@ -120,7 +135,7 @@ uint32_t LatestWriter::loaned_slot(const void* payload) const {
   const auto first = reinterpret_cast<uintptr_t>(ring_.payload(0));
   const uint64_t index = (at - first) / ring_.stride;
   const bool is_one = at >= first && index < ring_.count && (at - first) % ring_.stride == 0 &&
-                      is_loaned_[index];
+                      is_loaned(index);
   return is_one ? uint32_t(index) : kNone;
 }
 
@@ -128,7 +143,7 @@ WriteResult LatestWriter::publish(const void* payload, size_t size, uint64_t tim
   const uint32_t index = loaned_slot(payload);
   if (index == kNone) return WriteResult::kNotLoaned;
   if (size > loaned_bytes_[index]) return WriteResult::kTooLarge;
-  is_loaned_[index] = false;
+  kept_[index] &= uint16_t(~kLoaned);
   --loans_out_;
   if (index != next_slot_[0]) retract(next_slot_[0]);
   publish_slot(ring_.slot(index), index, size, timestamp_ns);
@@ -138,7 +153,7 @@ WriteResult LatestWriter::publish(const void* payload, size_t size, uint64_t tim
 WriteResult LatestWriter::discard(const void* payload) {
   const uint32_t index = loaned_slot(payload);
   if (index == kNone) return WriteResult::kNotLoaned;
-  is_loaned_[index] = false;
+  kept_[index] &= uint16_t(~kLoaned);
   --loans_out_;
   if (index != next_slot_[0]) retract(index);
   return WriteResult::kDone;

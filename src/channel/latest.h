@@ -85,10 +85,12 @@ class LatestWriter {
   static constexpr uint32_t kNone = UINT32_MAX;
 
   bool is_in_use(uint32_t index) const;
-  bool is_pinned_still(uint32_t index);
+  bool note_pins(const std::atomic<uint32_t>* pins, uint32_t pin_count, uint32_t index);
+  uint32_t note_pin(uint32_t slot);
+  void renew_note(uint32_t index);
   bool mark(uint32_t index, uint64_t sequence);
   uint32_t take_slot(uint32_t first, uint64_t sequence);
-  uint32_t take_another_slot(uint32_t index, uint64_t sequence);
+  uint32_t take_another_slot(uint32_t first, uint64_t sequence);
   void publish_slot(layout::Slot& target, uint32_t index, size_t size, uint64_t timestamp_ns);
   void retract(uint32_t index);
   void leave_loaned_slot();
@@ -102,10 +104,13 @@ class LatestWriter {
   uint32_t next_slot_[2] = {kNone, kNone};
   uint32_t after_home_ = 0;  // of the message after the next: its number modulo the slots
   uint32_t generation_ = 0;
-  bool sees_pins_ = false;  // has met one, and not found all of them free since
   uint32_t loans_out_ = 0;
   uint32_t max_loans_ = 0;
-  bool is_loaned_[layout::kMaxSlots] = {};
+  // Why a slot is left alone: on loan here, or pinned when it was last looked at
+  // (W2). A slot that was seen pinned is not marked before it was seen free.
+  static constexpr uint16_t kLoaned = 1, kPinned = 2;
+  bool is_loaned(uint32_t index) const { return (kept_[index] & kLoaned) != 0; }
+  uint16_t kept_[layout::kMaxSlots] = {};
   uint64_t loaned_bytes_[layout::kMaxSlots] = {};
 };
 

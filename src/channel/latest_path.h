@@ -19,42 +19,35 @@ constexpr bool is_complete(uint64_t sequence) { return sequence != 0 && (sequenc
 
 constexpr uint64_t hint_of(uint64_t number, uint32_t slot) { return number << 8 | slot; }
 
-inline bool is_pinned(const std::atomic<uint32_t>* pins, uint32_t pin_count, uint32_t index) {
-  for (uint32_t pin = 0; pin < pin_count; ++pin) {
-    // W2. Acquire: a borrower's last look came before its release (no load more on x86).
-    if (pins[pin].load(std::memory_order_acquire) == index + 1) return true;
-  }
-  return false;
-}
-
 }  // namespace latest
 
 // ---- writer -----------------------------------------------------------------
 
 inline bool LatestWriter::is_in_use(uint32_t index) const {
   return index == newest_slot_ || index == next_slot_[0] || index == next_slot_[1] ||
-         is_loaned_[index];
+         kept_[index] != 0;
 }
 
-// Looks at the pins before any fence; notes whether there still are any.
-ESHM_ALWAYS_INLINE bool LatestWriter::is_pinned_still(uint32_t index) {
-  uint32_t any = 0;
-  bool is_it = false;
-  for (uint32_t pin = 0; pin < ring_.pin_count; ++pin) {
-    const uint32_t pinned = ring_.pins[pin].load(std::memory_order_acquire);  // W2
-    is_it |= pinned == index + 1;
-    any |= pinned;
+// Whether one of the pins holds that slot; notes all slots that they hold.
+ESHM_ALWAYS_INLINE bool LatestWriter::note_pins(const std::atomic<uint32_t>* pins,
+                                                uint32_t pin_count, uint32_t index) {
+  bool is_held = false;
+  for (uint32_t pin = 0; pin < pin_count; ++pin) {
+    // W2. Acquire: a borrower's last look came before its release (no load more on x86).
+    const uint32_t pinned = pins[pin].load(std::memory_order_acquire);
+    if (os::rarely(pinned != 0)) is_held |= note_pin(pinned - 1) == index;
   }
-  sees_pins_ = any != 0;
-  return is_it;
+  return is_held;
+}
+
+inline uint32_t LatestWriter::note_pin(uint32_t slot) {
+  if (slot < ring_.count) kept_[slot] |= kPinned;
+  return slot;
 }
 
 // Marks a slot, long before a message is stored there. False: somebody has
 // pinned it, and it stays as it was.
 ESHM_ALWAYS_INLINE bool LatestWriter::mark(uint32_t index, uint64_t sequence) {
-  // While pins are about, looked at first: a copy under a pin then fails only
-  // when the pin comes between the two looks.
-  if (os::rarely(sees_pins_) && is_pinned_still(index)) return false;
   std::atomic<uint64_t>& word = ring_.slot(index).sequence;
   const uint64_t before = word.load(std::memory_order_relaxed);
   // Loaded ahead of the fence, which makes all loads behind it wait.
@@ -65,9 +58,8 @@ ESHM_ALWAYS_INLINE bool LatestWriter::mark(uint32_t index, uint64_t sequence) {
   // the mark. Pairs with F3: either the pin is seen below, or its owner sees
   // the mark. And orders the publication before the look for announcements.
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (!latest::is_pinned(pins, pin_count, index)) return true;
+  if (!note_pins(pins, pin_count, index)) return true;
   word.store(before, std::memory_order_release);
-  sees_pins_ = true;
   return false;
 }
 

@@ -35,7 +35,7 @@ const std::vector<Counterproof> counterproofs = {
      {{in("mark", "atomic_thread_fence"), kNotSeqCst, ""}},
      "LatestBorrow"},
     {"W1", "the mark, for pins", {{labelled("W1"), kLeftOut, ""}}, "LatestBorrow"},
-    {"W2", "both looks", {{labelled("W2"), kZero, ""}}, "LatestBorrow"},
+    {"W2", "the look", {{labelled("W2"), kZero, ""}}, "LatestBorrow"},
     {"W2", "acquire", {{labelled("W2"), kRelaxed, ""}}, "LatestBorrowedThenLent"},
     {"P1", "the pin", {{labelled("P1"), kLeftOut, ""}}, "LatestBorrow"},
     {"P1", "release", {{labelled("P1"), kRelaxed, ""}}, "LatestBorrowAgain"},
