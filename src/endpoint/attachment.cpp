@@ -30,6 +30,10 @@ Failure cannot_map(const Settings& settings, Direction direction, const std::str
               error_number);
 }
 
+size_t alignment_of(const Settings& settings) {
+  return (settings.flags & ESHM_FLAG_HUGE_PAGES) != 0 ? os::huge_page_bytes() : 1;
+}
+
 // The memory is as ESHMConfig.flags ask, or the link is refused: a program that
 // must keep its rhythm wants to know.
 Failure settle_memory(const Settings& settings, Direction direction, const DataMapping& mapping,
@@ -37,9 +41,10 @@ Failure settle_memory(const Settings& settings, Direction direction, const DataM
   std::byte* const at = mapping.data();
   const bool is_posix = mapping.is_posix();
   if ((settings.flags & ESHM_FLAG_HUGE_PAGES) != 0 && is_posix) {
-    if (const int failure = os::advise_huge_pages(at, bytes)) {
+    if (const int failure = os::make_huge_pages(at, bytes)) {
       return cannot_map(settings, direction,
-                        std::string("gets no huge pages (transparent_hugepage/shmem_enabled): ") +
+                        std::string("gets no huge pages (Linux 6.1 gives them, unless "
+                                    "transparent_hugepage/shmem_enabled is \"deny\"): ") +
                             strerror(failure),
                         failure);
     }
@@ -70,7 +75,7 @@ Failure DataMapping::map(const Settings& settings, const SegmentFile& segment, D
   const bool is_posix = segment.plan().identity.backend == ESHM_BACKEND_POSIX;
   const int failure =
       is_posix ? os::Mapping::map(segment.file(), geometry.data_offset, geometry.data_bytes,
-                                  writable, mapping.posix_)
+                                  writable, mapping.posix_, alignment_of(settings))
                : os::SysvBlock::attach(geometry.sysv_id, geometry.data_bytes,
                                        segment.meta().st_uid, writable, mapping.sysv_);
   if (failure != 0) {

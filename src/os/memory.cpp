@@ -8,7 +8,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
-#include <cstring>
+#include <cstdlib>
 
 #include "os/shm_object.h"
 
@@ -16,23 +16,11 @@
 #define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 
 namespace eshm::os {
-namespace {
-
-// The word in brackets is what holds: "always within_size advise [never] deny force".
-bool shmem_gives_huge_pages() {
-  const int fd = ::open("/sys/kernel/mm/transparent_hugepage/shmem_enabled", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return false;
-  char text[128];
-  const ssize_t length = ::read(fd, text, sizeof text - 1);
-  ::close(fd);
-  if (length <= 0) return false;
-  text[length] = 0;
-  return std::strstr(text, "[never]") == nullptr && std::strstr(text, "[deny]") == nullptr;
-}
-
-}  // namespace
 
 int lock_memory(void* at, size_t bytes) { return mlock(at, bytes) == 0 ? 0 : errno; }
 
@@ -53,9 +41,31 @@ int prefault(void* at, size_t bytes, bool writable) {
   return 0;
 }
 
-int advise_huge_pages(void* at, size_t bytes) {
-  if (!shmem_gives_huge_pages()) return EOPNOTSUPP;
-  return madvise(at, bytes, MADV_HUGEPAGE) == 0 ? 0 : errno;
+size_t huge_page_bytes() {
+  static const size_t bytes = [] {
+    const int fd = ::open("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return size_t(0);
+    char text[32] = {};
+    const ssize_t length = ::read(fd, text, sizeof text - 1);
+    ::close(fd);
+    return length > 0 ? size_t(std::strtoull(text, nullptr, 10)) : size_t(0);
+  }();
+  return bytes;
+}
+
+int make_huge_pages(void* at, size_t bytes) {
+  const size_t huge = huge_page_bytes();
+  if (huge == 0) return EOPNOTSUPP;
+  const auto begin = (reinterpret_cast<uintptr_t>(at) + huge - 1) / huge * huge;
+  const auto end = (reinterpret_cast<uintptr_t>(at) + bytes) / huge * huge;
+  if (begin >= end) return 0;
+  // EAGAIN: a page was busy for a moment; the kernel wants to be asked again.
+  constexpr int kAttempts = 10;
+  int failure = EAGAIN;
+  for (int attempt = 0; attempt < kAttempts && failure == EAGAIN; ++attempt) {
+    failure = madvise(reinterpret_cast<void*>(begin), end - begin, MADV_COLLAPSE) == 0 ? 0 : errno;
+  }
+  return failure;
 }
 
 }  // namespace eshm::os

@@ -14,8 +14,13 @@ unsigned long long lock_limit();
 // Enters every page of the range into the page table now. Returns 0 or the errno.
 int prefault(void* at, size_t bytes, bool writable);
 
-// Asks for huge pages in a mapping of /dev/shm. EOPNOTSUPP where the system
-// gives none (transparent_hugepage/shmem_enabled), else 0 or the errno.
-int advise_huge_pages(void* at, size_t bytes);
+// Bytes of a huge page of shared memory, or 0 where there are none.
+size_t huge_page_bytes();
+
+// Makes the whole huge pages that lie in the range huge pages now (Linux 6.1).
+// Their addresses and their places in the file have to agree: Mapping::map with
+// huge_page_bytes(). Returns 0 or the errno: EINVAL from older kernels, and where
+// transparent_hugepage/shmem_enabled is "deny"; ENOMEM where no memory is in one piece.
+int make_huge_pages(void* at, size_t bytes);
 
 }  // namespace eshm::os

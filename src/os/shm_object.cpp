@@ -40,13 +40,36 @@ int allocate(int fd, uint64_t bytes) {
 
 }  // namespace
 
-int Mapping::map(const Fd& file, uint64_t offset, size_t bytes, bool writable, Mapping& out) {
-  void* const at = mmap(nullptr, bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED,
-                        file.get(), off_t(offset));
+int Mapping::map(const Fd& file, uint64_t offset, size_t bytes, bool writable, Mapping& out,
+                 size_t alignment) {
+  Mapping mapping;
+  const int protection = PROT_READ | (writable ? PROT_WRITE : 0);
+  int flags = MAP_SHARED;
+  if (alignment > page_bytes()) {
+    if (const int failure = reserve(offset, bytes, alignment, mapping)) return failure;
+    flags |= MAP_FIXED;  // over the room that is reserved
+  }
+  void* const at = mmap(mapping.data_, bytes, protection, flags, file.get(), off_t(offset));
   if (at == MAP_FAILED) return errno;
+  mapping.data_ = static_cast<std::byte*>(at);
+  mapping.size_ = bytes;
+  out = std::move(mapping);
+  return 0;
+}
+
+// Room in the address space that begins as far behind a multiple of `alignment`
+// as `offset` does.
+int Mapping::reserve(uint64_t offset, size_t bytes, size_t alignment, Mapping& out) {
+  const size_t all = bytes + alignment;
+  void* const begin = mmap(nullptr, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (begin == MAP_FAILED) return errno;
+  const size_t before = size_t(offset - reinterpret_cast<uintptr_t>(begin)) & (alignment - 1);
+  const size_t kept = (bytes + page_bytes() - 1) / page_bytes() * page_bytes();
   out.reset();
-  out.data_ = static_cast<std::byte*>(at);
+  out.data_ = static_cast<std::byte*>(begin) + before;
   out.size_ = bytes;
+  if (before > 0) munmap(begin, before);
+  munmap(out.data_ + kept, all - before - kept);
   return 0;
 }
 

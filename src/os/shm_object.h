@@ -22,14 +22,17 @@ class Mapping {
     return *this;
   }
 
-  // `offset` is a multiple of the page size. Returns 0 or the errno.
-  static int map(const Fd& file, uint64_t offset, size_t bytes, bool writable, Mapping& out);
+  // `offset` is a multiple of the page size. Multiples of `alignment` (a power of
+  // two) in the file come to lie at multiples of it in memory. Returns 0 or the errno.
+  static int map(const Fd& file, uint64_t offset, size_t bytes, bool writable, Mapping& out,
+                 size_t alignment = 1);
 
   std::byte* data() const { return data_; }
   size_t size() const { return size_; }
   void reset();
 
  private:
+  static int reserve(uint64_t offset, size_t bytes, size_t alignment, Mapping& out);
   void swap(Mapping& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
