@@ -9,6 +9,8 @@
 
 #include <atomic>
 #include <cstring>
+#include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -196,49 +198,88 @@ ESHMConfig patient(ESHMConfig config) {
   return for_ever(config);
 }
 
+// A producer and a consumer, either of which can be ended and begun again.
+class Streaming {
+ public:
+  Streaming(ESHMConfig consumer, ESHMConfig producer)
+      : as_consumer_(consumer), as_producer_(producer) {
+    // The master opens first.
+    if (consumer.role == ESHM_ROLE_MASTER) begin_consumer();
+    begin_producer();
+    if (consumer.role != ESHM_ROLE_MASTER) begin_consumer();
+  }
+
+  Seen& seen() { return *shared_.get(); }
+  bool is_sound() { return seen().broken == 0; }
+  void begin_consumer() {
+    begin(consumer_, [=, seen = shared_.get()](Wire& wire) { return consume(as_consumer_, seen, wire); });
+  }
+  void begin_producer() {
+    begin(producer_, [=, seen = shared_.get()](Wire& wire) { return produce(as_producer_, seen, wire); });
+  }
+  void end_consumer() { leave(*consumer_); }
+  void end_producer() { leave(*producer_); }
+  void kill_consumer() { consumer_->kill_now(); }
+  void kill_producer() { producer_->kill_now(); }
+  // It may have written the message that its successor writes again: one
+  // repetition a kill, counted as a consumer's is, and behind us in the end.
+  void replace_producer() {
+    seen().kill_repeats = 0;
+    const uint64_t written = seen().written;
+    begin_producer();
+    wait_for(written + 2);
+    seen().kill_repeats = 0;
+  }
+  void replace_consumer() {
+    begin_consumer();
+    wait_for_more(1);
+    seen().kill_repeats = 0;
+  }
+  void wait_for(uint64_t number) {
+    wait_until([&] { return seen().next > number || !is_sound(); });
+  }
+  void wait_for_more(uint64_t messages) { wait_for(seen().next + messages); }
+
+ private:
+  static void begin(std::unique_ptr<Child>& child, const std::function<int(Wire&)>& body) {
+    child = std::make_unique<Child>(body);
+    ASSERT_EQ(child->hear(), "open");
+  }
+
+  ESHMConfig as_consumer_, as_producer_;
+  Shared shared_;
+  std::unique_ptr<Child> consumer_, producer_;
+};
+
+ESHMRole other(ESHMRole role) {
+  return role == ESHM_ROLE_MASTER ? ESHM_ROLE_SLAVE : ESHM_ROLE_MASTER;
+}
+
 TEST_P(QueueKill, ConsumersKilledAndRestartedLoseNothingAndRepeatOneAtMost) {
   Random random;
   for (const ESHMRole role : {ESHM_ROLE_SLAVE, ESHM_ROLE_MASTER}) {
-    const bool kills_slave = role == ESHM_ROLE_SLAVE;
-    const ESHMConfig as_consumer = patient(wide_queues(role));
-    const ESHMConfig as_producer =
-        patient(wide_queues(kills_slave ? ESHM_ROLE_MASTER : ESHM_ROLE_SLAVE));
-    Shared shared;
-    Seen* const seen = shared.get();
-    const auto new_consumer = [=](Wire& wire) { return consume(as_consumer, seen, wire); };
-    const auto new_producer = [=](Wire& wire) { return produce(as_producer, seen, wire); };
-    Child consumer(kills_slave ? std::function<int(Wire&)>(new_producer) : new_consumer);
-    ASSERT_EQ(consumer.hear(), "open");
-    Child producer(kills_slave ? std::function<int(Wire&)>(new_consumer) : new_producer);
-    ASSERT_EQ(producer.hear(), "open");
-    if (kills_slave) std::swap(consumer, producer);
+    Streaming stream(patient(wide_queues(role)), patient(wide_queues(other(role))));
     const uint64_t rounds = count(20, 1000);
-    for (uint64_t round = 0; round < rounds && seen->broken == 0; ++round) {
+    for (uint64_t round = 0; round < rounds && stream.is_sound(); ++round) {
       sleep_us(random.up_to(round % 4 == 0 ? 20000 : 2000));
-      const bool is_clean = random.up_to(7) == 0;
-      if (is_clean) {
-        leave(consumer);
+      if (random.up_to(7) == 0) {
+        stream.end_consumer();
         // Nothing that it had comes again; a repetition would break the order.
-        const uint64_t repeats = seen->repeats;
-        consumer = Child(new_consumer);
-        ASSERT_EQ(consumer.hear(), "open");
-        const uint64_t at = seen->next;
-        wait_until([&] { return seen->next > at + 1 || seen->broken != 0; });
-        EXPECT_EQ(seen->repeats, repeats) << "after a clean end";
+        const uint64_t repeats = stream.seen().repeats;
+        stream.begin_consumer();
+        stream.wait_for_more(1);
+        EXPECT_EQ(stream.seen().repeats, repeats) << "after a clean end";
       } else {
-        consumer.kill_now();
-        consumer = Child(new_consumer);
-        ASSERT_EQ(consumer.hear(), "open");
+        stream.kill_consumer();
+        stream.begin_consumer();
       }
     }
-    EXPECT_EQ(seen->broken, 0u);
-    const uint64_t at = seen->next;
-    wait_until([&] { return seen->next > at + 1000 || seen->broken != 0; });
-    EXPECT_EQ(seen->broken, 0u);
-    EXPECT_LE(seen->repeats, rounds);
-    EXPECT_GT(seen->next, 1000u);
-    leave(producer);
-    leave(consumer);
+    EXPECT_TRUE(stream.is_sound());
+    stream.wait_for_more(1000);
+    EXPECT_TRUE(stream.is_sound());
+    EXPECT_LE(stream.seen().repeats, rounds);
+    stream.end_producer();
+    stream.end_consumer();
     remove_name_of_the_killed();
   }
 }
@@ -246,46 +287,46 @@ TEST_P(QueueKill, ConsumersKilledAndRestartedLoseNothingAndRepeatOneAtMost) {
 TEST_P(QueueKill, ProducersKilledAndRestartedLoseOnlyWhatTheyHadNotFinished) {
   Random random;
   for (const ESHMRole role : {ESHM_ROLE_SLAVE, ESHM_ROLE_MASTER}) {
-    const bool kills_slave = role == ESHM_ROLE_SLAVE;
-    const ESHMConfig as_producer = patient(wide_queues(role));
-    const ESHMConfig as_consumer =
-        patient(wide_queues(kills_slave ? ESHM_ROLE_MASTER : ESHM_ROLE_SLAVE));
-    Shared shared;
-    Seen* const seen = shared.get();
-    // One that was killed may have written the message that its successor
-    // writes again: one repetition a kill, counted as a consumer's would be.
-    const auto new_consumer = [=](Wire& wire) { return consume(as_consumer, seen, wire); };
-    const auto new_producer = [=](Wire& wire) { return produce(as_producer, seen, wire); };
-    Child first(kills_slave ? std::function<int(Wire&)>(new_consumer) : new_producer);
-    ASSERT_EQ(first.hear(), "open");
-    Child second(kills_slave ? std::function<int(Wire&)>(new_producer) : new_consumer);
-    ASSERT_EQ(second.hear(), "open");
-    if (kills_slave) std::swap(first, second);
-    Child& producer = first;
-    Child& consumer = second;
+    Streaming stream(patient(wide_queues(other(role))), patient(wide_queues(role)));
     const uint64_t rounds = count(20, 1000);
-    for (uint64_t round = 0; round < rounds && seen->broken == 0; ++round) {
+    for (uint64_t round = 0; round < rounds && stream.is_sound(); ++round) {
       sleep_us(random.up_to(round % 4 == 0 ? 20000 : 2000));
-      producer.kill_now();
+      stream.kill_producer();
       // What it had written is read before the next one comes, sometimes.
-      if (round % 2 == 0) {
-        const uint64_t written = seen->written;
-        wait_until([&] { return seen->next > written || seen->broken != 0; });
-      }
-      seen->kill_repeats = 0;
-      producer = Child(new_producer);
-      ASSERT_EQ(producer.hear(), "open");
-      const uint64_t at = seen->next;
-      wait_until([&] { return seen->next > at + 20 || seen->broken != 0; });
-      seen->kill_repeats = 0;
+      if (round % 2 == 0) stream.wait_for(stream.seen().written);
+      stream.replace_producer();
     }
-    EXPECT_EQ(seen->broken, 0u);
-    EXPECT_LE(seen->repeats, rounds);
-    const uint64_t written = seen->written;
-    wait_until([&] { return seen->next > written || seen->broken != 0; });
-    EXPECT_EQ(seen->broken, 0u);
-    leave(producer);
-    leave(consumer);
+    EXPECT_TRUE(stream.is_sound());
+    EXPECT_LE(stream.seen().repeats, rounds);
+    stream.wait_for(stream.seen().written);
+    EXPECT_TRUE(stream.is_sound());
+    stream.end_producer();
+    stream.end_consumer();
+    remove_name_of_the_killed();
+  }
+}
+
+TEST_P(QueueKill, EitherKilledAndRestartedInTurnLosesNothingAndRepeatsOneAKill) {
+  Random random;
+  for (const ESHMRole role : {ESHM_ROLE_SLAVE, ESHM_ROLE_MASTER}) {
+    Streaming stream(patient(wide_queues(role)), patient(wide_queues(other(role))));
+    const uint64_t rounds = count(40, 2000);
+    for (uint64_t round = 0; round < rounds && stream.is_sound(); ++round) {
+      sleep_us(random.up_to(round % 4 == 0 ? 20000 : 2000));
+      if (random.up_to(1) == 0) {
+        stream.kill_consumer();
+        stream.replace_consumer();
+      } else {
+        stream.kill_producer();
+        stream.replace_producer();
+      }
+    }
+    EXPECT_TRUE(stream.is_sound());
+    EXPECT_LE(stream.seen().repeats, rounds);
+    stream.wait_for(stream.seen().written);
+    EXPECT_TRUE(stream.is_sound());
+    stream.end_producer();
+    stream.end_consumer();
     remove_name_of_the_killed();
   }
 }
