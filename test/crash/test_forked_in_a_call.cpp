@@ -1,6 +1,8 @@
 // What another thread may do while one stands at any instruction of a call: fork,
-// or ask for that thread's end. The child of the fork is refused at once, the
-// process itself goes on; and so does whoever is left when the thread has ended.
+// ask for that thread's end, or turn the process into another program. The child of
+// the fork is refused at once, the process itself goes on; so does whoever is left
+// when the thread has ended; and what became another program has lost its role.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <pthread.h>
@@ -8,6 +10,8 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <fstream>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -17,6 +21,7 @@
 #include "support/child.h"
 #include "support/counts.h"
 #include "support/link.h"
+#include "support/player.h"
 
 namespace {
 
@@ -59,6 +64,8 @@ class ForkedInACall : public LinkTest {
   bool fork_at(Call call, uint64_t step, bool has_a_fault);
   // Whether it stood in the call; the thread must return from it, and be told so.
   bool cancel_at(Call call, uint64_t step, bool& returns);
+  // `keeps_role`: the new program inherits what holds the role.
+  bool exec_at(Call call, uint64_t step, bool keeps_role);
 
   uint64_t points_ = 0;
 };
@@ -183,6 +190,71 @@ bool ForkedInACall::cancel_at(Call call, uint64_t step, bool& returns) {
   return is_inside && !HasFailure();
 }
 
+void keep_all_descriptors() {
+  for (int fd = 3; fd < 64; ++fd) {
+    const int flags = fcntl(fd, F_GETFD);
+    if (flags >= 0) fcntl(fd, F_SETFD, flags & ~FD_CLOEXEC);
+  }
+}
+
+std::string program_of(pid_t pid) {
+  std::string name;
+  std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/comm"), name);
+  return name;
+}
+
+bool ForkedInACall::exec_at(Call call, uint64_t step, bool keeps_role) {
+  const Pipe order;
+  auto input = std::make_unique<Pipe>();
+  Stepper child([&] {
+    const Link link = open_link(quiet(ESHM_ROLE_MASTER));
+    CHILD_CHECK(link);
+    std::thread other([&] {
+      if (order.hear() != kYes) return;
+      if (keeps_role) keep_all_descriptors();
+      dup2(input->ends[0], STDIN_FILENO);
+      close(input->ends[0]);
+      close(input->ends[1]);
+      execlp("cat", "cat", nullptr);
+      child_failed(__FILE__, __LINE__, "exec");
+    });
+    mark();
+    const int code = make(call, link.get());
+    mark();
+    other.join();
+    CHILD_CHECK(is_fine(call, code));
+    return 1;
+  });
+  EXPECT_EQ(child.run_to_mark(), Stepper::Stop::kMarked);
+  const Link slave = open_link(at_once(quiet(ESHM_ROLE_SLAVE)));
+  EXPECT_TRUE(slave) << last_error();
+  bool is_inside = true;
+  for (uint64_t i = 0; i < step && is_inside; ++i) {
+    is_inside = child.step() == Stepper::Stop::kStepped;
+  }
+  order.say(kYes);
+  wait_until([&] { return program_of(child.pid()) == "cat"; });
+  if (keeps_role) {
+    for (int look = 0; look < 50; ++look) {
+      EXPECT_NE(remote_state(slave.get()), ESHM_PEER_DEAD) << "the role was free";
+      pause_ms(1);
+    }
+  } else {
+    wait_for_state(slave.get(), ESHM_PEER_DEAD);
+    const Link next = open_link(at_once(quiet(ESHM_ROLE_MASTER)));
+    EXPECT_TRUE(next) << last_error();
+    EXPECT_EQ(write_text(next.get(), "from the next"), ESHM_SUCCESS);
+    // What the call had written before counts.
+    std::string text = read_text(slave.get(), UINT32_MAX);
+    if (text == "word") text = read_text(slave.get(), UINT32_MAX);
+    EXPECT_EQ(text, "from the next");
+    EXPECT_EQ(program_of(child.pid()), "cat") << "all this beside the living process";
+  }
+  input.reset();  // the end of what it copies
+  EXPECT_EQ(child.finish(), 0);
+  return is_inside && !HasFailure();
+}
+
 TEST_P(ForkedInACall, ChildIsRefusedAndTheParentGoesOn) {
   SKIP_WITHOUT_STEPS();
   for (const Call call : kCalls) {
@@ -218,6 +290,22 @@ TEST_P(ForkedInACall, ThreadThatEndsInItsCallIsFound) {
   bool returns = true;
   EXPECT_TRUE(cancel_at(Call::kSleepFirst, 3, returns));
   EXPECT_FALSE(returns);
+}
+
+TEST_P(ForkedInACall, ProcessThatBecomesAnotherProgramIsSucceeded) {
+  SKIP_WITHOUT_STEPS();
+  for (const Call call : kCalls) {
+    for (uint64_t step = seed() % 7; exec_at(call, step, false); step += count(601, 1)) ++points_;
+    ASSERT_FALSE(HasFailure()) << "call " << static_cast<int>(call) << ", ESHM_SEED=" << seed();
+  }
+  std::printf("%llu programs\n", static_cast<unsigned long long>(points_));
+  EXPECT_GT(points_, 5u);
+}
+
+TEST_P(ForkedInACall, ProgramThatInheritsTheRoleIsFound) {
+  SKIP_WITHOUT_STEPS();
+  exec_at(Call::kWrite, 50, true);
+  remove_name_of_the_killed();
 }
 
 ESHM_ON_BOTH_BACKENDS(ForkedInACall);
