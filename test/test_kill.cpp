@@ -151,25 +151,41 @@ TEST_P(Kill, KilledAtAnyMomentOfALinksLifeTheNextOneWorks) {
   }
 }
 
-// Reads with all sorts of time-outs, while masters are killed in their
-// eshm_init, in their first write and after it.
+// A thread that reads numbers with all sorts of time-outs.
+class ReaderForEver {
+ public:
+  explicit ReaderForEver(ESHMHandle* link) : thread_([this, link] { read(link); }) {}
+  ~ReaderForEver() { end(); }
+  int newest() const { return newest_; }
+  void end() {
+    is_over_ = true;
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  void read(ESHMHandle* link) {
+    for (uint32_t timeout_ms = 1; !is_over_; timeout_ms = timeout_ms % 40 + 1) {
+      const std::string text = read_text(link, timeout_ms);
+      if (text == error(ESHM_ERROR_TIMEOUT)) continue;
+      ASSERT_EQ(text.find("error"), std::string::npos) << text << ": " << last_error();
+      EXPECT_GT(std::stoi(text), newest_) << "read again";
+      newest_ = std::stoi(text);
+    }
+  }
+
+  std::atomic<bool> is_over_{false};
+  std::atomic<int> newest_{0};
+  std::thread thread_;
+};
+
+// Masters are killed in their eshm_init, in their first write and after it.
 TEST_P(Kill, BlockedReadsOverManyMastersFailWithNothingButTimeout) {
   Random random;
   Child master = obeying(patient(ESHM_ROLE_MASTER));
   ASSERT_EQ(master.hear(), "open");
   const Link slave = open_link(patient(ESHM_ROLE_SLAVE));
   ASSERT_TRUE(slave) << last_error();
-  std::atomic<bool> over{false};
-  std::atomic<int> newest{0};
-  std::thread reader([&] {
-    for (uint32_t timeout_ms = 1; !over; timeout_ms = timeout_ms % 40 + 1) {
-      const std::string text = read_text(slave.get(), timeout_ms);
-      if (text == error(ESHM_ERROR_TIMEOUT)) continue;
-      ASSERT_EQ(text.find("error"), std::string::npos) << text << ": " << last_error();
-      EXPECT_GT(std::stoi(text), newest) << "read again";
-      newest = std::stoi(text);
-    }
-  });
+  ReaderForEver reader(slave.get());
   const int lives = static_cast<int>(count(20, 1000));
   for (int life = 1; life <= lives; ++life) {
     master.kill_now();
@@ -180,10 +196,9 @@ TEST_P(Kill, BlockedReadsOverManyMastersFailWithNothingButTimeout) {
     master = obeying(patient(ESHM_ROLE_MASTER));
     EXPECT_EQ(master.hear(), "open");
     EXPECT_EQ(ask(master, "write " + std::to_string(life)), "0");
-    wait_until([&] { return newest == life; });
+    wait_until([&] { return reader.newest() == life; });
   }
-  over = true;
-  reader.join();
+  reader.end();
   leave(master);
 }
 
@@ -191,17 +206,7 @@ TEST_P(Kill, MastersBlockedReadsOverManySlavesFailWithNothingButTimeout) {
   Random random;
   const Link master = open_link(patient(ESHM_ROLE_MASTER));
   ASSERT_TRUE(master) << last_error();
-  std::atomic<bool> over{false};
-  std::atomic<int> newest{0};
-  std::thread reader([&] {
-    for (uint32_t timeout_ms = 1; !over; timeout_ms = timeout_ms % 40 + 1) {
-      const std::string text = read_text(master.get(), timeout_ms);
-      if (text == error(ESHM_ERROR_TIMEOUT)) continue;
-      ASSERT_EQ(text.find("error"), std::string::npos) << text << ": " << last_error();
-      EXPECT_GT(std::stoi(text), newest) << "read again";
-      newest = std::stoi(text);
-    }
-  });
+  ReaderForEver reader(master.get());
   const int lives = static_cast<int>(count(20, 1000));
   for (int life = 1; life <= lives; ++life) {
     Child hasty = obeying(patient(ESHM_ROLE_SLAVE));
@@ -212,11 +217,9 @@ TEST_P(Kill, MastersBlockedReadsOverManySlavesFailWithNothingButTimeout) {
     EXPECT_EQ(write_text(master.get(), "to " + std::to_string(life)), ESHM_SUCCESS);
     EXPECT_EQ(ask(slave, "wait"), "to " + std::to_string(life));
     EXPECT_EQ(ask(slave, "write " + std::to_string(life)), "0");
-    wait_until([&] { return newest == life; });
+    wait_until([&] { return reader.newest() == life; });
     slave.kill_now();
   }
-  over = true;
-  reader.join();
 }
 
 TEST_P(Kill, BothKilledAndStartedInAnyOrderNeverReadAnOldValue) {

@@ -93,6 +93,23 @@ class WriterStopped : public LinkTest {
     return next;
   }
 
+  // Of a writer that stands still or is dead. The newest number read.
+  uint64_t expect_last_good_value(ESHMHandle* link, uint64_t last) {
+    const uint64_t written = progress_->written, begun = progress_->begun;
+    const uint64_t number = read_number(link);
+    EXPECT_GE(number, written) << "after " << last;
+    EXPECT_LE(number, begun);
+    EXPECT_GT(number, last);
+    return expect_nothing_but_the_write_in_flight(link, number, begun);
+  }
+
+  uint64_t wait_for_newer(ESHMHandle* link, uint64_t last) {
+    uint64_t next = 0;
+    wait_until([&] { return (next = read_number(link)) != 0; });
+    EXPECT_GT(next, last);
+    return next;
+  }
+
   void wait_for_writes(uint64_t more) const {
     const uint64_t goal = progress_->written + more;
     wait_until([&] { return progress_->written >= goal; });
@@ -113,24 +130,12 @@ TEST_P(WriterStopped, LaggingReaderHasTheLastGoodValue) {
     wait_for_writes(2);
     usleep(static_cast<useconds_t>(random_.up_to(200)));
     writer.stop();
-    const uint64_t written = progress_->written, begun = progress_->begun;
-    const uint64_t number = read_number(slave.get());
-    ASSERT_GE(number, written) << "after " << last;
-    ASSERT_LE(number, begun);
-    ASSERT_GT(number, last);
-    last = expect_nothing_but_the_write_in_flight(slave.get(), number, begun);
+    last = expect_last_good_value(slave.get(), last);
     if (HasFailure()) return;
     writer.go_on();
     // What comes after the stop is read as well.
     wait_for_writes(2);
-    wait_until([&] {
-      const uint64_t next = read_number(slave.get());
-      if (next != 0) {
-        EXPECT_GT(next, last);
-        last = next;
-      }
-      return next != 0;
-    });
+    last = wait_for_newer(slave.get(), last);
   }
   writer.kill_now();  // the slave is then the last one out
 }
@@ -164,24 +169,12 @@ TEST_P(WriterStopped, ReaderOfAKilledWriterHasTheLastGoodValue) {
     wait_for_writes(2);
     usleep(static_cast<useconds_t>(random_.up_to(500)));
     writer.kill_now();
-    const uint64_t written = progress_->written, begun = progress_->begun;
-    const uint64_t number = read_number(slave.get());
-    ASSERT_GE(number, written) << "after " << last;
-    ASSERT_LE(number, begun);
-    ASSERT_GT(number, last);
-    last = expect_nothing_but_the_write_in_flight(slave.get(), number, begun);
+    last = expect_last_good_value(slave.get(), last);
     if (HasFailure()) return;
 
     writer = writing_master();
     ASSERT_EQ(writer.hear(), "open");
-    wait_until([&] {
-      const uint64_t next = read_number(slave.get());
-      if (next != 0) {
-        EXPECT_GT(next, last);
-        last = next;
-      }
-      return next != 0;
-    });
+    last = wait_for_newer(slave.get(), last);
   }
   writer.kill_now();
 }
