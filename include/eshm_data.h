@@ -117,9 +117,10 @@ enum ESHMEvent {
 #define ESHM_FLAG_ALIGN_PAYLOAD 2u  /* payloads begin on a cache line (64 bytes) */
 #define ESHM_FLAG_LOCK_MEMORY 4u    /* mlock the segment */
 #define ESHM_FLAG_PREFAULT 8u       /* touch every page in eshm_init */
-/* Huge pages, or eshm_init fails and says why. POSIX: what lies in whole huge
- * pages (2 MiB on x86) of a direction's memory; a smaller one stays as it is; from
- * Linux 6.1. System V: SHM_HUGETLB, from the pool that vm.nr_hugepages makes. */
+/* Whoever creates the segment makes it of huge pages, or its eshm_init fails and
+ * says why; who attaches with the flag uses those that there are. POSIX: what fills
+ * whole huge pages (2 MiB on x86; none may fit into a direction of less than two),
+ * from Linux 6.1. System V: SHM_HUGETLB, from the pool that vm.nr_hugepages makes. */
 #define ESHM_FLAG_HUGE_PAGES 16u
 
 /* What the messages of a channel are. NULL and 0: untyped, anything fits. Two

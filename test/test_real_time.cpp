@@ -216,6 +216,29 @@ TEST_P(RealTime, HugePagesAreGivenOrTheTextSaysWhyNot) {
   }
 }
 
+// Huge pages would be other pages: what the master has locked stays as it is.
+TEST_P(RealTime, LockedMemoryStaysLockedWhoeverComesForHugePages) {
+  ESHMConfig locked = config(ESHM_ROLE_MASTER);
+  locked.m2s.max_message_size = 2 << 20;
+  locked.flags = ESHM_FLAG_LOCK_MEMORY;
+  const Link master = open_link(locked);
+  if (!master) GTEST_SKIP() << last_error();
+  const uint64_t before = area_kib("Locked");
+  EXPECT_GE(before, 6u * (2 << 10)) << "six slots of 2 MiB";
+  for (const ESHMRole role : {ESHM_ROLE_SLAVE, ESHM_ROLE_OBSERVER}) {
+    Child visitor([huge = config(role)](Wire& wire) mutable {
+      huge.flags = ESHM_FLAG_HUGE_PAGES;
+      const Link link = open_link(huge);
+      CHILD_CHECK(link);
+      wire.say("open");
+      return 0;
+    });
+    EXPECT_EQ(visitor.hear(), "open");
+    EXPECT_EQ(visitor.join(), 0);
+    EXPECT_EQ(area_kib("Locked"), before);
+  }
+}
+
 ESHM_ON_BOTH_BACKENDS(RealTime);
 
 }  // namespace

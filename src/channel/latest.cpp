@@ -1,5 +1,7 @@
 #include "channel/latest.h"
 
+#include <algorithm>
+
 namespace eshm::channel {
 
 using latest::complete;
@@ -62,14 +64,20 @@ uint32_t LatestWriter::take_another_slot(uint32_t first, uint64_t sequence) {
     renew_note(first);
     if (!is_in_use(first) && mark(first, sequence)) return first;
   }
-  // The homes of the next two messages last: these would have to go elsewhere
-  // in their turn. So a slot that is held displaces one message a round.
-  uint32_t index = ring_.next(ring_.next(first));
+  // Half a ring on: far from the messages that were read last, and from the homes
+  // of those to come. The next two homes last, even where a small ring has no
+  // other slot than the one just read: what belongs there would have to go
+  // elsewhere in its turn.
+  uint32_t index = (first + std::max(ring_.count / 2, 3u)) % ring_.count;
   // Pins are only a peer's claim: after two rounds a lying one is overruled.
-  for (uint32_t tried = 0; tried < 2 * ring_.count; ++tried) {
-    index = ring_.next(index);
-    if (tried >= ring_.count) renew_note(index);
-    if (!is_in_use(index) && mark(index, sequence)) return index;
+  for (int round = 0; round < 2; ++round) {
+    for (uint32_t tried = 0; tried < ring_.count; ++tried, index = ring_.next(index)) {
+      if (round > 0) renew_note(index);
+      if (!is_in_use(index) && mark(index, sequence)) return index;
+    }
+    // F1 again: the first round may have marked nothing. An honest pin behind this
+    // is one of the newest message, and so does not hold two slots for the second.
+    std::atomic_thread_fence(memory_order_seq_cst);
   }
   for (uint32_t slot = 0; slot < ring_.count; ++slot) kept_[slot] &= kLoaned;
   while (is_in_use(first)) first = ring_.next(first);

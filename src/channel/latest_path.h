@@ -63,9 +63,9 @@ ESHM_ALWAYS_INLINE bool LatestWriter::mark(uint32_t index, uint64_t sequence) {
   return false;
 }
 
-// Takes the first free slot from `first` on: the one that was free for longest,
-// so that a slow reader has the most time. There always is one: slots = newest +
-// the next two + one for each pin and loan.
+// Takes a message's home, which was free for longest, so that a slow reader has the
+// most time; else another slot. There always is one: slots = newest + the next
+// two + one for each pin and loan.
 ESHM_ALWAYS_INLINE uint32_t LatestWriter::take_slot(uint32_t first, uint64_t sequence) {
   if (!is_in_use(first) && mark(first, sequence)) return first;
   return take_another_slot(first, sequence);

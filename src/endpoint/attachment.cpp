@@ -30,40 +30,27 @@ Failure cannot_map(const Settings& settings, Direction direction, const std::str
               error_number);
 }
 
-size_t alignment_of(const Settings& settings) {
-  return (settings.flags & ESHM_FLAG_HUGE_PAGES) != 0 ? os::huge_page_bytes() : 1;
+bool wants_huge_pages(const Settings& settings) {
+  return (settings.flags & ESHM_FLAG_HUGE_PAGES) != 0;
 }
 
-// The memory is as ESHMConfig.flags ask, or the link is refused: a program that
-// must keep its rhythm wants to know.
-Failure settle_memory(const Settings& settings, Direction direction, const DataMapping& mapping,
-                      size_t bytes, bool writable) {
-  std::byte* const at = mapping.data();
-  const bool is_posix = mapping.is_posix();
-  if ((settings.flags & ESHM_FLAG_HUGE_PAGES) != 0 && is_posix) {
-    if (const int failure = os::make_huge_pages(at, bytes)) {
-      return cannot_map(settings, direction,
-                        std::string("gets no huge pages (Linux 6.1 gives them, unless "
-                                    "transparent_hugepage/shmem_enabled is \"deny\"): ") +
-                            strerror(failure),
-                        failure);
-    }
-  }
-  if ((settings.flags & ESHM_FLAG_PREFAULT) != 0) {
-    if (const int failure = os::prefault(at, bytes, writable)) {
-      return cannot_map(settings, direction,
-                        std::string("cannot be prefaulted: ") + strerror(failure), failure);
-    }
-  }
-  if ((settings.flags & ESHM_FLAG_LOCK_MEMORY) != 0) {
-    if (const int failure = os::lock_memory(at, bytes)) {
-      return cannot_map(settings, direction,
-                        "of " + std::to_string(bytes) + " bytes cannot be locked, RLIMIT_MEMLOCK is " +
-                            std::to_string(os::lock_limit()) + ": " + strerror(failure),
-                        failure);
-    }
-  }
-  return success();
+// Makes huge pages in an area that nobody else knows yet: those who had it mapped
+// would lose their pages, prefaulted and locked ones, too.
+Failure make_huge_pages(const Settings& settings, const SegmentFile& segment, Direction direction) {
+  const layout::ChannelGeometry& geometry = segment.plan().geometry[direction];
+  os::Mapping area;
+  int failure = os::Mapping::map(segment.file(), geometry.data_offset, geometry.data_bytes, true,
+                                 area, os::huge_page_bytes());
+  if (failure == 0) failure = os::make_huge_pages(area.data(), area.size());
+  if (failure == 0) return success();
+  const bool is_refused = failure == EINVAL || failure == EOPNOTSUPP;
+  return cannot_map(settings, direction,
+                    std::string("gets no huge pages") +
+                        (is_refused ? " (Linux 6.1 gives them, unless "
+                                      "transparent_hugepage/shmem_enabled is \"deny\"): "
+                                    : ": ") +
+                        strerror(failure),
+                    failure);
 }
 
 }  // namespace
@@ -75,7 +62,8 @@ Failure DataMapping::map(const Settings& settings, const SegmentFile& segment, D
   const bool is_posix = segment.plan().identity.backend == ESHM_BACKEND_POSIX;
   const int failure =
       is_posix ? os::Mapping::map(segment.file(), geometry.data_offset, geometry.data_bytes,
-                                  writable, mapping.posix_, alignment_of(settings))
+                                  writable, mapping.posix_,
+                                  wants_huge_pages(settings) ? os::huge_page_bytes() : 1)
                : os::SysvBlock::attach(geometry.sysv_id, geometry.data_bytes,
                                        segment.meta().st_uid, writable, mapping.sysv_);
   if (failure != 0) {
@@ -85,9 +73,35 @@ Failure DataMapping::map(const Settings& settings, const SegmentFile& segment, D
   if (identity_of(mapping.data()).nonce != geometry.data_nonce) {
     return cannot_map(settings, direction, "is not the area that its header means", 0);
   }
-  if (Failure unsettled = settle_memory(settings, direction, mapping, geometry.data_bytes, writable)) {
-    return unsettled;
+  out = std::move(mapping);
+  return success();
+}
+
+Failure DataMapping::settle(const Settings& settings, Direction direction, size_t bytes,
+                            bool writable) const {
+  if ((settings.flags & ESHM_FLAG_PREFAULT) != 0) {
+    if (const int failure = os::prefault(data(), bytes, writable)) {
+      return cannot_map(settings, direction,
+                        std::string("cannot be prefaulted: ") + strerror(failure), failure);
+    }
   }
+  if ((settings.flags & ESHM_FLAG_LOCK_MEMORY) != 0) {
+    if (const int failure = os::lock_memory(data(), bytes)) {
+      return cannot_map(settings, direction,
+                        "of " + std::to_string(bytes) + " bytes cannot be locked, RLIMIT_MEMLOCK is " +
+                            std::to_string(os::lock_limit()) + ": " + strerror(failure),
+                        failure);
+    }
+  }
+  return success();
+}
+
+Failure DataMapping::attach(const Settings& settings, const SegmentFile& segment,
+                            Direction direction, bool writable, DataMapping& out) {
+  DataMapping mapping;
+  if (Failure failure = map(settings, segment, direction, writable, mapping)) return failure;
+  const size_t bytes = segment.plan().geometry[direction].data_bytes;
+  if (Failure failure = mapping.settle(settings, direction, bytes, writable)) return failure;
   out = std::move(mapping);
   return success();
 }
@@ -103,17 +117,20 @@ Failure DataMapping::create(const Settings& settings, SegmentFile& segment, Dire
     const std::string key = "eshm:" + std::to_string(direction) + ":" + settings.name;
     const int failure =
         os::SysvBlock::create(key, geometry.data_bytes, settings.permissions,
-                              (settings.flags & ESHM_FLAG_HUGE_PAGES) != 0, made);
+                              wants_huge_pages(settings), made);
     if (failure != 0) {
       return fail(ESHM_ERROR_SHM_CREATE,
                   about(settings) + "no System V segment of " +
                       std::to_string(geometry.data_bytes) + " bytes" +
-                      ((settings.flags & ESHM_FLAG_HUGE_PAGES) != 0 ? " in huge pages: " : ": ") +
+                      (wants_huge_pages(settings) ? " in huge pages: " : ": ") +
                       strerror(failure),
                   failure);
     }
     geometry.sysv_id = made.id();
   } else {
+    if (wants_huge_pages(settings)) {
+      if (Failure failure = make_huge_pages(settings, segment, direction)) return failure;
+    }
     const int failure = os::Mapping::map(segment.file(), geometry.data_offset, os::page_bytes(),
                                          true, first_line);
     if (failure != 0) {
@@ -123,7 +140,7 @@ Failure DataMapping::create(const Settings& settings, SegmentFile& segment, Dire
   }
   identity_of(made.data() != nullptr ? made.data() : first_line.data()).nonce =
       geometry.data_nonce;
-  return map(settings, segment, direction, writable, out);
+  return attach(settings, segment, direction, writable, out);
 }
 
 uint64_t DataMapping::messages(const layout::ChannelGeometry& geometry) const {
@@ -161,9 +178,9 @@ Failure Attachment::map(const Settings& settings, std::shared_ptr<SegmentFile> s
                         std::unique_ptr<Attachment>& out) {
   auto attachment = std::make_unique<Attachment>(role, std::move(segment));
   for (const Direction direction : kDirections) {
-    Failure failure = DataMapping::map(settings, *attachment->segment_, direction,
-                                       direction == attachment->outgoing(),
-                                       attachment->data_[direction]);
+    Failure failure = DataMapping::attach(settings, *attachment->segment_, direction,
+                                          direction == attachment->outgoing(),
+                                          attachment->data_[direction]);
     if (failure) return failure;
   }
   out = std::move(attachment);

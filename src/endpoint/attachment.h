@@ -16,14 +16,18 @@ namespace eshm::endpoint {
 // side that reads.
 class DataMapping {
  public:
+  // For a look.
   static Failure map(const Settings& settings, const SegmentFile& segment,
                      layout::Direction direction, bool writable, DataMapping& out);
+  // To work with: the memory is as ESHMConfig.flags ask, or the link is refused. A
+  // program that must keep its rhythm wants to know.
+  static Failure attach(const Settings& settings, const SegmentFile& segment,
+                        layout::Direction direction, bool writable, DataMapping& out);
   // The same for the creator of the segment, whose plan it completes.
   static Failure create(const Settings& settings, SegmentFile& segment,
                         layout::Direction direction, bool writable, DataMapping& out);
 
   std::byte* data() const { return sysv_.data() != nullptr ? sysv_.data() : posix_.data(); }
-  bool is_posix() const { return sysv_.data() == nullptr; }
   const layout::PublishLine& publish_line() const {
     return reinterpret_cast<const layout::DataArea*>(data())->publish;
   }
@@ -31,6 +35,9 @@ class DataMapping {
   uint64_t messages(const layout::ChannelGeometry& geometry) const;
 
  private:
+  Failure settle(const Settings& settings, layout::Direction direction, size_t bytes,
+                 bool writable) const;
+
   os::Mapping posix_;
   os::SysvBlock sysv_;
 };

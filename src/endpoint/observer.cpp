@@ -229,8 +229,8 @@ bool Observer::attach(Found found, bool from_birth) {
   refusal_ = SegmentFile::open(settings_, std::move(found), view->segment);
   for (const Direction direction : kDirections) {
     if (refusal_) return false;
-    refusal_ = DataMapping::map(settings_, *view->segment, direction, false,
-                                view->data[direction]);
+    refusal_ = DataMapping::attach(settings_, *view->segment, direction, false,
+                                   view->data[direction]);
   }
   if (refusal_) return false;
   view->segment->close_file();

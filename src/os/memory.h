@@ -17,8 +17,9 @@ int prefault(void* at, size_t bytes, bool writable);
 // Bytes of a huge page of shared memory, or 0 where there are none.
 size_t huge_page_bytes();
 
-// Makes the whole huge pages that lie in the range huge pages now (Linux 6.1).
-// Their addresses and their places in the file have to agree: Mapping::map with
+// Makes the whole huge pages that lie in the range huge pages now (Linux 6.1). They
+// are other pages than before: whoever has the range mapped enters them anew. Their
+// addresses and their places in the file have to agree: Mapping::map with
 // huge_page_bytes(). Returns 0 or the errno: EINVAL from older kernels, and where
 // transparent_hugepage/shmem_enabled is "deny"; ENOMEM where no memory is in one piece.
 int make_huge_pages(void* at, size_t bytes);
