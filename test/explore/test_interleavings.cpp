@@ -41,12 +41,12 @@ class Interleavings : public testing::TestWithParam<Scenario> {};
 
 TEST_P(Interleavings, BreakNoClaim) {
   const Scenario& scenario = GetParam();
-  if (scenario.only_long && !test::soak()) GTEST_SKIP() << "with ESHM_SOAK=1";
   const Outcome outcome = scenario.run(test::soak());
-  std::printf("%s: %ld runs, %ld more like one of them, %ld cut off\n", scenario.name,
-              outcome.runs, outcome.redundant, outcome.cut);
+  std::printf("%s: %ld runs, %ld more like one of them, %ld cut off%s\n", scenario.name,
+              outcome.runs, outcome.redundant, outcome.cut,
+              outcome.is_complete ? "" : "; a part, ESHM_SOAK=1 searches all");
   EXPECT_EQ(outcome.fault, "") << outcome.story;
-  EXPECT_TRUE(outcome.is_complete);
+  EXPECT_TRUE(outcome.is_complete || (scenario.is_part_if_short && !test::soak()));
   EXPECT_GT(outcome.runs, 0);
 }
 
