@@ -30,11 +30,6 @@ std::byte* checked(void* mapped, const char* what) {
   return static_cast<std::byte*>(mapped);
 }
 
-size_t hash_of(const Image& image) {
-  return std::hash<std::string_view>()(
-      std::string_view(reinterpret_cast<const char*>(image.data()), image.size()));
-}
-
 }  // namespace
 
 const layout::Slot& ChannelMemory::slot(uint32_t index) const {
@@ -72,9 +67,13 @@ uint64_t ChannelMemory::hinted() const {
 
 Image ChannelMemory::image() const {
   Image image(layout::kControlBytes + geometry_.data_bytes);
+  copy_to(image);
+  return image;
+}
+
+void ChannelMemory::copy_to(Image& image) const {
   std::memcpy(image.data(), control_, layout::kControlBytes);
   std::memcpy(image.data() + layout::kControlBytes, data_, geometry_.data_bytes);
-  return image;
 }
 
 bool ChannelMemory::equals(const Image& image) const {
@@ -122,6 +121,11 @@ Tally& Tally::operator+=(const Tally& other) {
   changes += other.changes;
   images += other.images;
   return *this;
+}
+
+size_t hash_of(const Image& image) {
+  return std::hash<std::string_view>()(
+      std::string_view(reinterpret_cast<const char*>(image.data()), image.size()));
 }
 
 Tally step_through(Stepper& child, const ChannelMemory& memory,

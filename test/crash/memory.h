@@ -41,6 +41,7 @@ class ChannelMemory {
   uint64_t hinted() const;
 
   Image image() const;
+  void copy_to(Image& image) const;  // which has its size
   bool equals(const Image& image) const;
 
  protected:
@@ -78,6 +79,8 @@ struct Tally {
   uint64_t images = 0;   // all different
   Tally& operator+=(const Tally& other);
 };
+
+size_t hash_of(const Image& image);
 
 // Steps the child from its mark to its next one. Visits the memory as it is
 // before the first step, and after each step that made an image not seen before.

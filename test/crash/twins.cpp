@@ -1,7 +1,10 @@
 #include "crash/twins.h"
 
 #include <algorithm>
-#include <cstring>
+#include <functional>
+#include <string_view>
+
+#include "channel/wakeup.h"
 
 namespace test {
 
@@ -118,15 +121,34 @@ void Twins::keep_books(Act act, Answer answer, const Twins& before) {
   }
 }
 
+namespace {
+
+// What lies behind the data area's identity.
+std::string_view data_of(const ChannelMemory& memory) {
+  constexpr size_t kBegin = offsetof(layout::DataArea, publish);
+  return {reinterpret_cast<const char*>(memory.view().data) + kBegin,
+          memory.geometry().data_bytes - kBegin};
+}
+
+std::string_view pins_of(const ChannelMemory& memory) {
+  return {reinterpret_cast<const char*>(&memory.pins()), sizeof memory.pins()};
+}
+
+}  // namespace
+
 bool are_alike(const ChannelMemory& one, const ChannelMemory& other) {
-  const auto data = [](const ChannelMemory& memory) {
-    return memory.view().data + offsetof(layout::DataArea, publish);
-  };
-  const size_t bytes = one.geometry().data_bytes - offsetof(layout::DataArea, publish);
-  return std::memcmp(data(one), data(other), bytes) == 0 &&
-         std::memcmp(&one.pins(), &other.pins(), sizeof one.pins()) == 0 &&
+  return data_of(one) == data_of(other) && pins_of(one) == pins_of(other) &&
          one.reader().position.load(memory_order_relaxed) ==
              other.reader().position.load(memory_order_relaxed);
+}
+
+size_t likeness_of(const ChannelMemory& memory) {
+  std::string all(data_of(memory));
+  all += pins_of(memory);
+  all += std::to_string(memory.reader().position.load(memory_order_relaxed));
+  all += channel::is_announced(memory.wake()) ? ",data" : ",";
+  all += channel::is_announced(memory.room()) ? ",room" : ",";
+  return std::hash<std::string>()(all);
 }
 
 }  // namespace test

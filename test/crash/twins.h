@@ -72,4 +72,8 @@ struct Twins {
 // the same in both.
 bool are_alike(const ChannelMemory& one, const ChannelMemory& other);
 
+// The same for memories from which whoever is left, or comes, goes on alike: what
+// are_alike() compares, and whether somebody has announced that it sleeps.
+size_t likeness_of(const ChannelMemory& memory);
+
 }  // namespace test
