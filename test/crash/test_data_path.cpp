@@ -154,6 +154,7 @@ TEST_P(DataPath, ReaderThatIsLappedDiesWithItsPinAtAnyInstruction) {
     std::printf("latest, lapped %s: %llu steps, %llu different images, %llu of them with a pin\n",
                 name_of(act), static_cast<unsigned long long>(steps),
                 static_cast<unsigned long long>(images), static_cast<unsigned long long>(pinned));
+    tally_images(std::string("lapped ") + name_of(act), images);
     call.child().kill_now();  // it has read a message that its twin has not
   }
 }

@@ -48,6 +48,7 @@ struct Pipe {
 enum class Call { kWrite, kRead, kReadWaiting, kSleepFirst };
 constexpr Call kCalls[] = {Call::kWrite, Call::kRead, Call::kReadWaiting};
 constexpr char kYes = 'y', kNo = 'n';
+const Part kPart{count(601, 8)};
 
 class ForkedInACall : public LinkTest {
  protected:
@@ -258,10 +259,10 @@ bool ForkedInACall::exec_at(Call call, uint64_t step, bool keeps_role) {
 TEST_P(ForkedInACall, ChildIsRefusedAndTheParentGoesOn) {
   SKIP_WITHOUT_STEPS();
   for (const Call call : kCalls) {
-    for (uint64_t step = seed() % 7; fork_at(call, step, false); step += count(601, 1)) ++points_;
+    for (uint64_t step = kPart.begin; fork_at(call, step, false); step += kPart.stride) ++points_;
     ASSERT_FALSE(HasFailure()) << "call " << static_cast<int>(call) << ", ESHM_SEED=" << seed();
   }
-  std::printf("%llu forks\n", static_cast<unsigned long long>(points_));
+  std::printf("%s: %llu forks\n", kPart.text().c_str(), static_cast<unsigned long long>(points_));
   EXPECT_GT(points_, 5u);
 }
 
@@ -274,14 +275,14 @@ TEST_P(ForkedInACall, ThreadThatIsToEndLeavesTheLinkToTheOthers) {
   SKIP_WITHOUT_STEPS();
   for (const Call call : kCalls) {
     bool returns = true;
-    for (uint64_t step = seed() % 7; cancel_at(call, step, returns); step += count(601, 1)) {
+    for (uint64_t step = kPart.begin; cancel_at(call, step, returns); step += kPart.stride) {
       ASSERT_TRUE(returns) << "ended in call " << static_cast<int>(call) << " at instruction "
                            << step;
       ++points_;
     }
     ASSERT_FALSE(HasFailure()) << "call " << static_cast<int>(call) << ", ESHM_SEED=" << seed();
   }
-  std::printf("%llu requests\n", static_cast<unsigned long long>(points_));
+  std::printf("%s: %llu requests\n", kPart.text().c_str(), static_cast<unsigned long long>(points_));
   EXPECT_GT(points_, 5u);
 }
 

@@ -1,5 +1,6 @@
-// Processes that are killed in a call of the data path, at step after step,
-// before the eyes of a real peer, which goes on with a real successor.
+// Processes that are killed in a call of the data path, before it and after each
+// step that changed shared bytes (a death elsewhere leaves the same), before the
+// eyes of a real peer, which goes on with a real successor.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -22,7 +23,7 @@ class KilledCalls : public LinkTest {
  protected:
   void kill_everywhere(const Scene& scene);
   // Whether it was killed before the call's end.
-  bool kill_at(const Scene& scene, uint64_t step, const Spoil& spoil = {});
+  bool kill_after(const Scene& scene, uint64_t changes, const Spoil& spoil = {});
   void look(const Scene& scene, const PlayedScene& played, SteppedCall& call);
   void expect(bool condition, const std::string& what) {
     if (!condition) faults_.push_back(what);
@@ -79,12 +80,21 @@ void KilledCalls::look(const Scene& scene, const PlayedScene& played, SteppedCal
   }
 }
 
-bool KilledCalls::kill_at(const Scene& scene, uint64_t step, const Spoil& spoil) {
+// False: its end came first.
+bool step_to_change(SteppedCall& call) {
+  const Image before = call.memory().image();
+  while (call.memory().equals(before)) {
+    if (call.child().step() != Stepper::Stop::kStepped) return false;
+  }
+  return true;
+}
+
+bool KilledCalls::kill_after(const Scene& scene, uint64_t changes, const Spoil& spoil) {
   const PlayedScene played(scene);
   SteppedCall call(config(ESHM_ROLE_AUTO), scene, played);
   if (HasFailure()) return false;
-  for (uint64_t i = 0; i < step; ++i) {
-    if (call.child().step() != Stepper::Stop::kStepped) {
+  for (; changes > 0; --changes) {
+    if (!step_to_change(call)) {
       call.child().kill_now();
       return false;
     }
@@ -97,15 +107,15 @@ bool KilledCalls::kill_at(const Scene& scene, uint64_t step, const Spoil& spoil)
 
 void KilledCalls::kill_everywhere(const Scene& scene) {
   uint64_t kills = 0;
-  const uint64_t stride = count(41, 1);
-  for (uint64_t step = 0;; step += stride) {
-    SCOPED_TRACE(describe(scene) + ", killed at step " + std::to_string(step));
-    if (!kill_at(scene, step)) break;
+  for (uint64_t changes = 0;; ++changes) {
+    SCOPED_TRACE(describe(scene) + ", killed after " + std::to_string(changes) + " changes");
+    if (!kill_after(scene, changes)) break;
     ++kills;
     ASSERT_TRUE(faults_.empty()) << all_of(faults_);
   }
   std::printf("%s: %llu killed\n", describe(scene).c_str(), static_cast<unsigned long long>(kills));
-  EXPECT_GT(kills, 2u);
+  tally("real_kills", kills);
+  EXPECT_GT(kills, 0u);
 }
 
 constexpr Act W = Act::kWrite, R = Act::kRead;
@@ -129,7 +139,7 @@ TEST_P(KilledCalls, WriterAndSuccessorGoOnWithTheQueueOfAKilledReader) {
 TEST_P(KilledCalls, AReaderThatConsumedWhatItHadNotReadIsFound) {
   SKIP_WITHOUT_STEPS();
   const Scene scene = {ESHM_DELIVERY_QUEUE, kShortMessage, {W, W, W}, R, false, false};
-  ASSERT_TRUE(kill_at(scene, 100, [](const ChannelMemory& memory) {
+  ASSERT_TRUE(kill_after(scene, 0, [](const ChannelMemory& memory) {
     memory.reader().position =
         reinterpret_cast<layout::DataArea*>(memory.view().data)->publish.published.load();
   }));

@@ -12,6 +12,7 @@
 #include "explore/counterproofs.h"
 #include "explore/scenarios.h"
 #include "support/counts.h"
+#include "support/tally.h"
 
 namespace explore {
 
@@ -71,6 +72,8 @@ TEST_P(Weakened, IsCaught) {
     const Outcome outcome = scenario.run(false);
     std::printf("%s without %s: %s\n", proof.label.c_str(), proof.what.c_str(),
                 outcome.fault.c_str());
+    const std::string name = testing::UnitTest::GetInstance()->current_test_info()->name();
+    test::tally("weakened_orders_caught", outcome.fault.empty() ? 0 : 1, name);
     EXPECT_NE(outcome.fault, "") << "not noticed by " << scenario.name;
     // A search ends with the first fault; what it has not come to, a whole one does.
     if (!explorer().sites().are_known(proof.changes)) {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <random>
@@ -19,7 +20,9 @@ inline uint64_t count(uint64_t short_form, uint64_t long_form) {
 
 // A whole test must be over in this time; it is far above what any needs, and
 // the signal that comes then kills.
-inline unsigned watchdog_seconds() { return soak() ? 3600 : 45 * ESHM_TEST_PATIENCE; }
+inline unsigned watchdog_seconds() {
+  return soak() ? std::max(3600, 45 * ESHM_TEST_PATIENCE) : 45 * ESHM_TEST_PATIENCE;
+}
 
 // ESHM_SEED repeats a run.
 inline uint64_t seed() {
@@ -29,6 +32,17 @@ inline uint64_t seed() {
   }();
   return value;
 }
+
+// Of many points every so many-th, beginning where the seed says.
+struct Part {
+  uint64_t stride;
+  uint64_t begin = seed() % stride;
+
+  // As many seeds in a row as there are parts do them all.
+  std::string text() const {
+    return "part " + std::to_string(begin + 1) + " of " + std::to_string(stride);
+  }
+};
 
 // Random numbers that a failing test names, so that it can be repeated.
 class Random {
