@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "crash/ends.h"
+#include "crash/memory.h"
 #include "crash/reporting.h"
 #include "crash/stepped_call.h"
 #include "support/child.h"
@@ -36,9 +37,13 @@ class ReplacedWhileStopped : public LinkTest {
     }
     return quiet;
   }
-  // Whether it came so far. `is_lying`: the old master says that it was heard,
-  // whatever it was told.
-  bool stop_at(ESHMDelivery delivery, bool is_writer, uint64_t step, bool is_lying = false);
+  enum class Fault {
+    kNone,
+    kLies,     // the old master says that it was heard, whatever it was told
+    kIsBlind,  // it does not see the mark
+  };
+  // Whether it came so far.
+  bool stop_at(ESHMDelivery delivery, bool is_writer, uint64_t step, Fault fault = Fault::kNone);
   void stop_everywhere(bool is_writer);
   void expect(bool condition, const std::string& what) {
     if (!condition) faults_.push_back(what);
@@ -71,12 +76,12 @@ int read_once(ESHMHandle* link) {
 }
 
 bool ReplacedWhileStopped::stop_at(ESHMDelivery delivery, bool is_writer, uint64_t step,
-                                   bool is_lying) {
+                                   Fault fault) {
   Stepper old_master([&] {
     const Link link = open_link(quiet(ESHM_ROLE_MASTER, delivery));
     CHILD_CHECK(link);
     mark();
-    return is_writer ? write_once(link.get(), is_lying) : read_once(link.get());
+    return is_writer ? write_once(link.get(), fault == Fault::kLies) : read_once(link.get());
   });
   EXPECT_EQ(old_master.run_to_mark(), Stepper::Stop::kMarked);
   Link slave = open_link(at_once(quiet(ESHM_ROLE_SLAVE, delivery)));
@@ -90,6 +95,7 @@ bool ReplacedWhileStopped::stop_at(ESHMDelivery delivery, bool is_writer, uint64
   }
   const bool was_heard_before = read_text(slave.get(), 0) == kOld;
 
+  const LinkMemory old_memory(path(), eshm::layout::kSlaveToMaster);
   Link master = open_link(quiet(ESHM_ROLE_MASTER, delivery));
   EXPECT_TRUE(master) << last_error();
   if (!master) return false;
@@ -103,6 +109,7 @@ bool ReplacedWhileStopped::stop_at(ESHMDelivery delivery, bool is_writer, uint64
   }
   while (read_text(master.get(), 1) != kLate) {
   }
+  if (fault == Fault::kIsBlind) old_memory.page().mark.superseded = 0;
   if (is_inside) old_master.run_to_mark();
   const int end = old_master.finish();
   expect(end == kWasHeard || end == kWasSuperseded, "exit code " + std::to_string(end));
@@ -121,10 +128,10 @@ bool ReplacedWhileStopped::stop_at(ESHMDelivery delivery, bool is_writer, uint64
 }
 
 void ReplacedWhileStopped::stop_everywhere(bool is_writer) {
-  const uint64_t stride = count(121, 1);
+  const Part part{count(121, 2)};
   uint64_t points = 0;
   for (const ESHMDelivery delivery : {ESHM_DELIVERY_LATEST, ESHM_DELIVERY_QUEUE}) {
-    for (uint64_t step = seed() % stride;; step += stride) {
+    for (uint64_t step = part.begin;; step += part.stride) {
       SCOPED_TRACE("stopped at instruction " + std::to_string(step) +
                    (delivery == ESHM_DELIVERY_QUEUE ? ", queue" : ", latest") +
                    ", ESHM_SEED=" + std::to_string(seed()));
@@ -134,11 +141,12 @@ void ReplacedWhileStopped::stop_everywhere(bool is_writer) {
       ++points;
     }
   }
-  std::printf("%llu points: success %llu times, superseded %llu, %llu of them with a message "
+  std::printf("%s: %llu points: success %llu times, superseded %llu, %llu of them with a message "
               "that was read before\n",
-              static_cast<unsigned long long>(points), static_cast<unsigned long long>(heard_),
+              part.text().c_str(), static_cast<unsigned long long>(points), static_cast<unsigned long long>(heard_),
               static_cast<unsigned long long>(superseded_),
               static_cast<unsigned long long>(heard_before_));
+  tally("stop_continue", points);
   EXPECT_GT(heard_, 0u);
   EXPECT_GT(superseded_, 0u);
 }
@@ -155,8 +163,17 @@ TEST_P(ReplacedWhileStopped, ReaderHearsNothingNewAndLearnsIt) {
 
 TEST_P(ReplacedWhileStopped, WriterThatSaysThatItWasHeardIsFound) {
   SKIP_WITHOUT_STEPS();
-  ASSERT_TRUE(stop_at(ESHM_DELIVERY_QUEUE, true, 0, true));
+  ASSERT_TRUE(stop_at(ESHM_DELIVERY_QUEUE, true, 0, Fault::kLies));
   EXPECT_NE(all_of(faults_).find("is lost"), std::string::npos) << all_of(faults_);
+}
+
+TEST_P(ReplacedWhileStopped, OneThatDoesNotSeeTheMarkIsFound) {
+  SKIP_WITHOUT_STEPS();
+  for (const bool is_writer : {false, true}) {
+    faults_.clear();
+    ASSERT_TRUE(stop_at(ESHM_DELIVERY_QUEUE, is_writer, 0, Fault::kIsBlind));
+    EXPECT_NE(all_of(faults_).find("exit code 1"), std::string::npos) << all_of(faults_);
+  }
 }
 
 ESHM_ON_BOTH_BACKENDS(ReplacedWhileStopped);
