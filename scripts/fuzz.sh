@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Feeds hostile bytes to the library, with Clang's address and undefined
 # sanitizers: scripts/fuzz.sh [SECONDS] [TARGET...]
-# Each target (judge, latest, queue, attach) runs so long, one after the other.
-# What they learn is kept in build-scripts/fuzz-learned, and used the next time.
+# Each target (judge, latest, queue, attach) runs so long, as many at once as there
+# are cores; 0 SECONDS only build them. What they learn is kept in
+# build-scripts/fuzz-learned, and used the next time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
@@ -18,6 +19,6 @@ build=build-scripts/fuzz
 cmake -S . -B "$build" -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ \
   -DESHM_FUZZ=ON -DESHM_BUILD_BENCH=OFF >/dev/null
 cmake --build "$build" -j "$(nproc)" --target "${targets[@]/#/fuzz_}" >/dev/null
-for target in "${targets[@]}"; do
-  test/fuzz/run.sh "$build/test/fuzz_$target" "$seconds" "build-scripts/fuzz-learned/$target"
-done
+[ "$seconds" -gt 0 ] || exit 0
+printf '%s\n' "${targets[@]}" | xargs -P "$(nproc)" -I {} \
+  test/fuzz/run.sh "$build/test/fuzz_{}" "$seconds" build-scripts/fuzz-learned/{}

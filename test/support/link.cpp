@@ -9,7 +9,9 @@
 #include <cctype>
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <random>
 #include <set>
 #include <string>
@@ -25,6 +27,26 @@ std::set<pid_t>& our_processes() {
   static std::set<pid_t> pids;
   return pids;
 }
+
+// Of the test that runs.
+const std::string* name_now = nullptr;
+
+// Where ESHM_EVIDENCE names a folder, a failure keeps the segment there as it finds it.
+class EvidenceKeeper : public testing::EmptyTestEventListener {
+ public:
+  void OnTestPartResult(const testing::TestPartResult& result) override {
+    const char* const folder = std::getenv("ESHM_EVIDENCE");
+    if (folder == nullptr || name_now == nullptr || !result.failed()) return;
+    for (const std::string& file : files_of(*name_now)) {
+      std::ifstream from("/dev/shm/" + file, std::ios::binary);
+      std::ofstream(std::string(folder) + "/" + file, std::ios::binary) << from.rdbuf();
+    }
+  }
+};
+const bool keeps_evidence = [] {
+  testing::UnitTest::GetInstance()->listeners().Append(new EvidenceKeeper);
+  return true;
+}();
 
 }  // namespace
 
@@ -150,6 +172,7 @@ ESHMPeerState remote_state(ESHMHandle* link) {
 }
 
 void LinkTest::SetUp() {
+  name_now = keeps_evidence ? &name_ : nullptr;
   alarm(watchdog_seconds());
   eshm_set_log_callback(nullptr, nullptr);
 }
@@ -157,6 +180,7 @@ void LinkTest::SetUp() {
 void LinkTest::TearDown() {
   EXPECT_EQ(files_of(name_), std::vector<std::string>()) << "left behind in /dev/shm";
   EXPECT_EQ(sysv_segments_of_ours(), std::vector<int>()) << "left behind in ipcs -m";
+  name_now = nullptr;
   alarm(0);
 }
 

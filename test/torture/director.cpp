@@ -329,7 +329,7 @@ void Director::keep_evidence() {
   for (Actor& actor : actors_) {
     if (actor.is_there() && !actor.child->has_news()) ::kill(actor.child->pid(), SIGSTOP);
   }
-  const char* const folder = std::getenv("ESHM_TORTURE_EVIDENCE");
+  const char* const folder = std::getenv("ESHM_EVIDENCE");
   if (folder == nullptr || sin_ != Sin::kNone) return;
   const std::string base = std::string(folder) + "/" + name_;
   std::ofstream log(base + ".log");

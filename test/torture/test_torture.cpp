@@ -1,7 +1,7 @@
 // Real processes that are killed, stopped, replaced and begun again in any
 // order, more of them busy than there are cores; their messages prove
 // themselves, and what each reader gets is checked against what was promised.
-// A broken promise is told with the seed; ESHM_TORTURE_EVIDENCE names a folder
+// A broken promise is told with the seed; ESHM_EVIDENCE names a folder
 // that then gets the segment and the order of events.
 #include <gtest/gtest.h>
 
@@ -54,7 +54,7 @@ class Torture : public LinkTest {
 // Some links at once, of two to four processes each; then others.
 TEST_P(Torture, NothingTornNothingOldNothingLostWhoeverIsKilledOrStopped) {
   Random random;
-  const uint64_t kills = count(100, 10'000);
+  const uint64_t kills = count(100, 27'000);
   while (all_.kills < kills && !HasFailure()) {
     std::vector<std::unique_ptr<Director>> directors;
     for (uint64_t i = 0; i < 4; ++i) directors.push_back(direct(random));
