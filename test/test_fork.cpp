@@ -71,7 +71,7 @@ TEST_P(Fork, ChildOfABusyProcessMayOpenItsOwn) {
     }
   });
   const std::string own_name = unique_name();
-  for (uint64_t round = 0; round < count(150, 20000); ++round) {
+  for (uint64_t round = 0; round < count(150, 5000); ++round) {
     Child child([&](Wire&) {
       const Link own = open_link(config_of(own_name, ESHM_ROLE_MASTER, GetParam()));
       CHILD_CHECK(own);

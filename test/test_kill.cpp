@@ -468,7 +468,7 @@ class LargeProcess : public Kill {
 
 TEST_P(LargeProcess, IsStaleUntilItsLockIsFreeThenDead) {
   uint64_t stale_seen = 0;
-  for (uint64_t round = 0; round < count(2, 50); ++round) {
+  for (uint64_t round = 0; round < count(2, 10); ++round) {
     Child master = large(ESHM_ROLE_MASTER);
     ASSERT_EQ(master.hear(), "open");
     ESHMConfig config = patient(ESHM_ROLE_SLAVE);
@@ -495,7 +495,7 @@ TEST_P(LargeProcess, IsStaleUntilItsLockIsFreeThenDead) {
 }
 
 TEST_P(LargeProcess, IsAdoptedByAStandbyMasterAndNeverReplaced) {
-  for (uint64_t round = 0; round < count(2, 50); ++round) {
+  for (uint64_t round = 0; round < count(2, 10); ++round) {
     Child master = large(ESHM_ROLE_MASTER);
     ASSERT_EQ(master.hear(), "open");
     EventLog events;
@@ -531,7 +531,7 @@ TEST_P(LargeProcess, IsAdoptedByAStandbyMasterAndNeverReplaced) {
 
 // Within its retry policy; a slave that is merely stopped is refused at once.
 TEST_P(LargeProcess, ItsSeatIsWaitedForByTheNextSlave) {
-  for (uint64_t round = 0; round < count(2, 50); ++round) {
+  for (uint64_t round = 0; round < count(2, 10); ++round) {
     const Link master = open_link(patient(ESHM_ROLE_MASTER));
     ASSERT_TRUE(master) << last_error();
     Child dying = large(ESHM_ROLE_SLAVE);

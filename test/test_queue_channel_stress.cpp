@@ -101,7 +101,7 @@ TEST_P(QueueStress, EveryMessageArrivesOnceInOrderAndWhole) {
   alarm(watchdog_seconds());
   const Pace pace = GetParam();
   const bool rests = pace.writer_rest != 0 || pace.reader_rest != 0;
-  const uint64_t messages = rests ? count(60000, 5000000) : count(300000, 100000000);
+  const uint64_t messages = rests ? count(60000, 2000000) : count(300000, 30000000);
   RingMemory memory(RingMemory::shape(8 * 1024, kLargest));
   QueueWriter writer;
   QueueReader reader;
@@ -125,7 +125,7 @@ INSTANTIATE_TEST_SUITE_P(Paces, QueueStress,
 // What a reader without a clean end had in its hands comes again, and no other.
 TEST(QueueTakeOver, NothingIsLostWhileBothEndsAreReplacedAgainAndAgain) {
   alarm(watchdog_seconds());
-  const uint64_t messages = count(200000, 20000000);
+  const uint64_t messages = count(200000, 6000000);
   RingMemory memory(RingMemory::shape(8 * 1024, kLargest));
   QueueReader first;
   first.attach(memory.view());

@@ -68,7 +68,7 @@ int send_all(ESHMHandle* link, uint64_t messages, size_t largest, Pace pace) {
 class QueueStream : public QueueKill {
  protected:
   void stream(Pace pace) {
-    const uint64_t messages = count(100'000, 34'000'000);
+    const uint64_t messages = count(100'000, 10'000'000);
     ESHMConfig as_master = wide_queues(ESHM_ROLE_MASTER);
     as_master.m2s.queue_capacity = 1 << 16;
     Child writer([=](Wire& wire) {
