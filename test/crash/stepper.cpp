@@ -97,6 +97,7 @@ void Stepper::kill_now() {
   do {
     if (waitpid(pid_, &status, 0) < 0 && errno != EINTR) break;
   } while (!WIFEXITED(status) && !WIFSIGNALED(status));
+  note_reaped(pid_);
   pid_ = -1;
 }
 
@@ -132,6 +133,7 @@ Stepper::Stop Stepper::wait_for_stop(int& other_signal) {
     other_signal = WSTOPSIG(status);
     return Stop::kStepped;
   }
+  note_reaped(pid_);
   pid_ = -1;
   exit_code_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return Stop::kEnded;

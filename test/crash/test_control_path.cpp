@@ -3,6 +3,7 @@
 // left, and whoever comes, goes on, and nothing stays behind.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/shm.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -114,6 +115,14 @@ TEST_P(ControlPath, FileThatIsLeftBehindIsFound) {
   close(open(file.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
   EXPECT_NE(stage.heal().find("left behind"), std::string::npos);
   unlink(file.c_str());
+}
+
+TEST_P(ControlPath, SegmentThatADeadProcessLeftBehindIsFound) {
+  Child child([](Wire&) { return shmget(IPC_PRIVATE, 4096, 0600) < 0; });
+  EXPECT_EQ(child.join(), 0);
+  const std::vector<int> found = sysv_segments_of_ours();
+  EXPECT_EQ(found.size(), 1u);
+  for (const int id : found) shmctl(id, IPC_RMID, nullptr);
 }
 
 ESHM_ON_BOTH_BACKENDS(ControlPath);

@@ -129,6 +129,7 @@ void Child::tell_tally() {
 }
 
 void Child::note_end() {
+  note_reaped(pid_);
   pid_ = -1;
   kills += WIFSIGNALED(status_) && WTERMSIG(status_) == SIGKILL;
 }

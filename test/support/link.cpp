@@ -11,9 +11,11 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <fstream>
+#include <limits>
+#include <map>
 #include <random>
-#include <set>
 #include <string>
 #include <thread>
 
@@ -23,9 +25,16 @@ namespace test {
 
 namespace {
 
-std::set<pid_t>& our_processes() {
-  static std::set<pid_t> pids;
+// And the last second in which each may have made a segment.
+std::map<pid_t, time_t>& our_processes() {
+  static std::map<pid_t, time_t> pids;
   return pids;
+}
+
+bool is_ours(const shmid_ds& segment) {
+  if (segment.shm_cpid == getpid()) return true;
+  const auto maker = our_processes().find(segment.shm_cpid);
+  return maker != our_processes().end() && segment.shm_ctime <= maker->second;
 }
 
 // Of the test that runs.
@@ -64,7 +73,12 @@ std::string unique_name() {
 
 std::string path_of(const std::string& name) { return "/dev/shm/eshm_" + name; }
 
-void remember_process(pid_t pid) { our_processes().insert(pid); }
+void remember_process(pid_t pid) {
+  our_processes()[pid] = std::numeric_limits<time_t>::max();
+}
+
+// Its clock may be a tick ahead of this one.
+void note_reaped(pid_t pid) { our_processes()[pid] = std::time(nullptr) + 1; }
 
 std::vector<std::string> files_of(const std::string& name) {
   std::vector<std::string> found;
@@ -84,10 +98,7 @@ std::vector<int> sysv_segments_of_ours() {
   for (int index = 0; index <= last; ++index) {
     shmid_ds segment;
     const int id = shmctl(index, SHM_STAT, &segment);
-    if (id < 0) continue;
-    if (segment.shm_cpid == getpid() || our_processes().count(segment.shm_cpid)) {
-      found.push_back(id);
-    }
+    if (id >= 0 && is_ours(segment)) found.push_back(id);
   }
   return found;
 }

@@ -18,8 +18,10 @@ std::string unique_name();
 // Where the link of that name lies.
 std::string path_of(const std::string& name);
 
-// Whose System V segments count as this test's own.
+// Whose System V segments count as this test's own; once it is reaped, only those
+// that were there by then: its number may be a stranger's soon.
 void remember_process(pid_t pid);
+void note_reaped(pid_t pid);
 
 // Entries of /dev/shm with that name in theirs.
 std::vector<std::string> files_of(const std::string& name);
