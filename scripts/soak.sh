@@ -70,7 +70,8 @@ fail() {
 tests() {
   local log=$build/Testing/Temporary
   rm -f "$log/LastTestsFailed.log"
-  if ! ESHM_SEED=$seed ctest --test-dir "$build" -j "$(nproc)" --output-on-failure \
+  # More at once than there are cores: many of them wait.
+  if ! ESHM_SEED=$seed ctest --test-dir "$build" -j "$(($(nproc) * 3 / 2))" --output-on-failure \
     --no-tests=error "$@"; then
     cp "$log/LastTest.log" "$ESHM_EVIDENCE/seed-$seed.log"
     # Of tests that their watchdog ended.

@@ -218,7 +218,7 @@ TEST_P(Roles, TwoReplacersAtOnceMakeOneSuccessor) {
   // The winner may not be starved for so long that the other takes it for hung.
   ESHMConfig hung_later = config(ESHM_ROLE_MASTER);
   hung_later.stale_threshold_ms = 5 * kHungMs;
-  for (uint64_t round = 0; round < count(2, 200); ++round) {
+  for (uint64_t round = 0; round < count(2, 60); ++round) {
     Child old_master = obeying(hung_later);
     ASSERT_EQ(old_master.hear(), "open");
     const Link slave = open_link(for_ever(config(ESHM_ROLE_SLAVE)));

@@ -79,7 +79,7 @@ TEST_P(StaleDetection, LongStopIsToldStaleAndAliveAgainWithoutAReconnectAndNothi
     ESHMHandle* const link = pair.here.get();
     events.listen_to(link);
     const uint32_t reconnects = reconnects_of(link);
-    const uint64_t rounds = count(2, 100);
+    const uint64_t rounds = count(2, 30);
     for (uint64_t round = 1; round <= rounds; ++round) {
       const std::string number = std::to_string(round);
       ASSERT_EQ(ask(pair.there, "write before " + number), "0");
@@ -142,7 +142,7 @@ TEST_P(StaleDetection, StoppedForManyThresholdsIsStillNotDeadUntilItIsKilled) {
     Pair pair = open_pair(here, 100);
     pair.there.stop();
     wait_for_state(pair.here.get(), ESHM_PEER_STALE);
-    for (uint64_t i = 0; i < count(50, 1000); ++i) {
+    for (uint64_t i = 0; i < count(50, 300); ++i) {
       ASSERT_EQ(remote_state(pair.here.get()), ESHM_PEER_STALE);
       pause_ms(10);
     }

@@ -172,7 +172,7 @@ class BitFlips : public LinkTest {
 TEST_P(BitFlips, CallsEndWithDocumentedAnswersAndTheNameWorksAgain) {
   Random random;
   uint64_t good = 0;
-  for (uint64_t round = 0; round < count(40, 4000); ++round) {
+  for (uint64_t round = 0; round < count(40, 1000); ++round) {
     const ESHMDelivery delivery = round % 2 == 0 ? ESHM_DELIVERY_LATEST : ESHM_DELIVERY_QUEUE;
     Link master = open_link(with(ESHM_ROLE_MASTER, delivery));
     ASSERT_TRUE(master) << last_error();
