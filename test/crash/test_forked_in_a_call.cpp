@@ -48,7 +48,7 @@ struct Pipe {
 enum class Call { kWrite, kRead, kReadWaiting, kSleepFirst };
 constexpr Call kCalls[] = {Call::kWrite, Call::kRead, Call::kReadWaiting};
 constexpr char kYes = 'y', kNo = 'n';
-const Part kPart{count(601, 8)};
+const Part kPart{count(601, 16)};
 
 class ForkedInACall : public LinkTest {
  protected:
