@@ -16,6 +16,7 @@
 # tests that failed, are in build-scripts/soak/evidence then.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+{  # read as a whole: it may change while it runs
 minutes=${1:-60}
 seed=${2:-$(date +%s)}
 shift $(($# < 2 ? $# : 2))
@@ -119,3 +120,5 @@ done
 table
 echo "soak: $rounds rounds without a failure, seeds $((seed - rounds)) to $((seed - 1)), in" \
   "$(((SECONDS - began) / 60)) minutes"
+exit
+}
