@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <functional>
 #include <vector>
 
 #include "eshm_data.h"
@@ -72,6 +73,68 @@ TEST(Layout, PlacesOfAnotherPageSizeThanTheHeaderClaimsAreCorrupt) {
   const std::vector<unsigned char> header = header_of(plan);
   EXPECT_EQ(judge(header.data(), header.size(), plan.identity.segment_bytes, 65536).finding,
             Finding::kCorrupt);
+}
+
+// A fingerprint made right does not make rubbish right.
+TEST(Layout, EachNumberOutOfItsRangeIsCorrupt) {
+  struct Case {
+    const char* what;
+    std::function<void(Plan&)> spoil;
+  };
+  const Case cases[] = {
+      {"nothing", [](Plan&) {}},
+      {"backend", [](Plan& plan) { plan.identity.backend = 2; }},
+      {"auto_cleanup", [](Plan& plan) { plan.identity.auto_cleanup = 2; }},
+      {"delivery", [](Plan& plan) { plan.geometry[0].delivery = 2; }},
+      {"flags", [](Plan& plan) { plan.geometry[0].flags = 0x80000000; }},
+      {"borrows", [](Plan& plan) { plan.geometry[0].max_borrows = ESHM_MAX_BORROWS + 1; }},
+      {"loans", [](Plan& plan) { plan.geometry[0].max_loans = ESHM_MAX_LOANS + 1; }},
+      {"smallest message", [](Plan& plan) { plan.geometry[0].max_message_bytes = 0; }},
+      {"largest message",
+       [](Plan& plan) { plan.geometry[0].max_message_bytes = uint64_t(INT32_MAX) + 1; }},
+      {"ring of a newest value", [](Plan& plan) { plan.geometry[0].queue_bytes = 4096; }},
+      {"ring too small", [](Plan& plan) { plan.geometry[1].queue_bytes = 64; }},
+      {"ring too large", [](Plan& plan) { plan.geometry[1].queue_bytes = kMostQueueBytes + 64; }},
+      {"type text",
+       [](Plan& plan) {
+         plan.geometry[0].type_text_bytes = ESHM_MAX_TYPE_BYTES + 1;
+         plan.geometry[0].type_fingerprint = 1;
+       }},
+      {"text without a type", [](Plan& plan) { plan.geometry[0].type_text_bytes = 1; }},
+      {"slots", [](Plan& plan) { ++plan.geometry[0].slot_count; }},
+      {"reserved", [](Plan& plan) { plan.geometry[1].reserved[2] = 1; }},
+  };
+  ChannelShape queue = shape_of_size(64);
+  queue.delivery = ESHM_DELIVERY_QUEUE;
+  queue.queue_bytes = smallest_queue_bytes(queue);
+  for (const Case& c : cases) {
+    Plan plan = plan_segment(ESHM_BACKEND_POSIX, shape_of_size(64), queue, true, 4096);
+    c.spoil(plan);
+    const std::vector<unsigned char> header = header_of(plan);
+    const Judgement judgement =
+        judge(header.data(), header.size(), plan.identity.segment_bytes, 4096);
+    const bool is_first = &c == cases;
+    EXPECT_EQ(judgement.finding, is_first ? Finding::kFine : Finding::kCorrupt) << c.what;
+    EXPECT_EQ(judgement.reason.empty(), is_first) << c.what;
+  }
+}
+
+TEST(Layout, ShapesAreTheSameOnlyWhereEachNumberIs) {
+  const ChannelShape shape = shape_of_size(64);
+  EXPECT_TRUE(shape == shape_of_size(64));
+  const std::function<void(ChannelShape&)> changes[] = {
+      [](ChannelShape& other) { other.delivery = ESHM_DELIVERY_QUEUE; },
+      [](ChannelShape& other) { other.flags = ESHM_FLAG_TIMESTAMPS; },
+      [](ChannelShape& other) { ++other.max_borrows; },
+      [](ChannelShape& other) { ++other.max_loans; },
+      [](ChannelShape& other) { ++other.max_message_bytes; },
+      [](ChannelShape& other) { ++other.queue_bytes; },
+  };
+  for (const auto& change : changes) {
+    ChannelShape other = shape;
+    change(other);
+    EXPECT_FALSE(shape == other) << &change - changes;
+  }
 }
 
 }  // namespace

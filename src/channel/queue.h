@@ -51,7 +51,6 @@ class Ring {
     return (payload_offset_ + size + unit_ - 1) & ~(unit_ - 1);
   }
   uint64_t largest_record_bytes() const { return record_bytes(max_message_bytes_); }
-  uint64_t max_message_bytes() const { return max_message_bytes_; }
   uint64_t capacity() const { return capacity_; }
   // Of the header that ends what has been written.
   uint64_t header_room() const { return unit_; }

@@ -156,9 +156,38 @@ Outcome queue(bool) {
       {write_or_sleep, read_or_sleep});
 }
 
+// ---- readers that die one after the other -----------------------------------
+
+// Each has announced itself when it dies; the last one lives, and sleeps.
+struct ParkedAfterTheDead {
+  WakeLine wake;
+  std::atomic<uint32_t> thing;
+};
+
+void show_and_ring(ParkedAfterTheDead& state) {
+  explorer().begin_call();
+  state.thing.store(1, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  ring_if_announced(state.wake);
+}
+
+void announce_in_turn(ParkedAfterTheDead& state) {
+  uint32_t key = 0;
+  for (uint32_t mark = 1; mark <= 5; ++mark) {
+    explorer().begin_call();
+    key = announce(state.wake, mark);
+  }
+  if (state.thing.load(std::memory_order_relaxed) == 0) sleep(state.wake, key);
+}
+
+Outcome after_the_dead(bool) {
+  return explore<ParkedAfterTheDead>([](ParkedAfterTheDead&) {}, {show_and_ring, announce_in_turn});
+}
+
 }  // namespace
 
 const std::vector<Scenario> parking_scenarios = {
+    {"ParkedAfterTheDead", after_the_dead},
     {"ParkedAtLatest", latest},
     {"ParkedAtQueue", queue},
 };
