@@ -134,6 +134,8 @@ TEST_P(Descriptors, HolderWhoseDescriptorsWereClosedIsTold) {
       Child holder([config](Wire& wire) {
         const Link link = open_link(config);
         wire.say(outcome(link));
+        void* loan = nullptr;
+        CHILD_CHECK(eshm_loan(link.get(), 1, &loan) == ESHM_SUCCESS);
         wire.hear();
         CHILD_CHECK(!close_all_but_sockets().empty());
         int code;
@@ -142,6 +144,8 @@ TEST_P(Descriptors, HolderWhoseDescriptorsWereClosedIsTold) {
         CHILD_CHECK(last_error().find("closed") != std::string::npos);
         CHILD_CHECK(write_text(link.get(), "x") == ESHM_ERROR_NOT_INITIALIZED);
         CHILD_CHECK(read_text(link.get(), UINT32_MAX) == error(ESHM_ERROR_NOT_INITIALIZED));
+        CHILD_CHECK(eshm_publish(link.get(), loan, 1) == ESHM_ERROR_NOT_INITIALIZED);
+        CHILD_CHECK(eshm_discard(link.get(), loan) == ESHM_SUCCESS);
         wire.say("told");
         wire.hear();
         return 0;

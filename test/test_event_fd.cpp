@@ -1,6 +1,7 @@
 // The descriptor that an event loop watches in place of a handle.
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -81,6 +82,24 @@ TEST_P(EventFd, WithoutThreadsThereIsNoneAndTheTextSaysWhy) {
 
 // Every message of each link is the newest for a while; none may be the last
 // word of its link without the loop's being told.
+TEST_P(EventFd, WithoutDescriptorsThereIsNoneForNowAndTheTextSaysWhy) {
+  Child child([this](Wire&) {
+    const Link link = open_link(config(ESHM_ROLE_MASTER));
+    CHILD_CHECK(link);
+    rlimit limit;
+    CHILD_CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    rlimit none = limit;
+    none.rlim_cur = 0;
+    CHILD_CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    CHILD_CHECK(eshm_get_fd(link.get()) == ESHM_ERROR_UNSUPPORTED);
+    CHILD_CHECK(last_error().find("descriptor") != std::string::npos);
+    CHILD_CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    CHILD_CHECK(eshm_get_fd(link.get()) >= 0);
+    return 0;
+  });
+  EXPECT_EQ(child.join(), 0);
+}
+
 TEST_P(EventFd, HundredLinksOfRandomTrafficLoseNoWakeAndMakeNoStorm) {
   constexpr size_t kLinks = 100;
   std::vector<Link> writers, readers;

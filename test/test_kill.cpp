@@ -347,6 +347,38 @@ TEST_P(Kill, EndWithoutDestroyIsDeathAndDestroyIsLeaving) {
 // The kernel takes a dying process's memory before its files. Here a second
 // process shares the files alone, so that the state in between lasts. (Memory in
 // a file stays: that is System V's alone.)
+// Bells of several peers in one process: one may hang for several links.
+TEST_P(Kill, EachLinkIsToldOfItsOwnPeersDeathAlone) {
+  std::vector<Link> masters;
+  std::vector<std::string> names;
+  for (int i = 0; i < 3; ++i) {
+    names.push_back(unique_name());
+    masters.push_back(open_link(config_of(names.back(), ESHM_ROLE_MASTER, GetParam())));
+    ASSERT_TRUE(masters.back()) << last_error();
+  }
+  const auto slave_of = [&](int i) {
+    return for_ever(config_of(names[size_t(i)], ESHM_ROLE_SLAVE, GetParam()));
+  };
+  Child of_two([&](Wire& wire) {
+    const Link one = open_link(slave_of(0));
+    const Link other = open_link(slave_of(1));
+    CHILD_CHECK(one && other);
+    wire.say("open");
+    wire.hear();
+    return 0;
+  });
+  Child of_one = obeying(slave_of(2));
+  ASSERT_EQ(of_two.hear(), "open");
+  ASSERT_EQ(of_one.hear(), "open");
+  for (const Link& master : masters) wait_for_state(master.get(), ESHM_PEER_ALIVE);
+  pause_ms(5);  // the bells hang
+  of_one.kill_now();
+  wait_for_state(masters[2].get(), ESHM_PEER_DEAD);
+  for (int i = 0; i < 2; ++i) EXPECT_NE(remote_state(masters[size_t(i)].get()), ESHM_PEER_DEAD);
+  of_two.kill_now();
+  for (int i = 0; i < 2; ++i) wait_for_state(masters[size_t(i)].get(), ESHM_PEER_DEAD);
+}
+
 class HalfExited : public Kill {
  protected:
   static void detach_all() {

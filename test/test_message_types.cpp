@@ -66,6 +66,29 @@ TEST_P(MessageTypes, FingerprintAloneIsEnoughToRefuse) {
   EXPECT_EQ(last_error_code(), ESHM_ERROR_TYPE_MISMATCH);
 }
 
+TEST_P(MessageTypes, DifferenceIsToldWhereverAndWhateverItIs) {
+  const std::string long_text = "L{" + std::string(150, 'x') + "}";
+  struct Case {
+    const char* theirs;
+    const char* ours;
+    std::string piece;
+  };
+  for (const Case& c : {
+           Case{"A{x}", "B{x}", "A there, B here"},
+           {"A{x}", "A{x}{y}", "nothing there"},
+           {"A{x}", nullptr, "fingerprint alone"},
+           {nullptr, "A{x}", "fingerprint alone"},
+           {"A\x01\x7f\xff{x}", "B", "A??? there"},
+           {long_text.c_str(), "L{y}", "m2s carries " + long_text.substr(0, 120) + "..."},
+       }) {
+    const Link master = open_link(typed(ESHM_ROLE_MASTER, c.theirs, 1));
+    ASSERT_TRUE(master) << last_error();
+    EXPECT_FALSE(open_link(typed(ESHM_ROLE_SLAVE, c.ours, 2)));
+    EXPECT_EQ(last_error_code(), ESHM_ERROR_TYPE_MISMATCH);
+    EXPECT_NE(last_error().find(c.piece), std::string::npos) << c.piece << " in: " << last_error();
+  }
+}
+
 TEST_P(MessageTypes, TextsOfAnyLengthUpToTheLimit) {
   for (const size_t size : {size_t{1}, size_t{4095}, size_t{4096}, size_t{ESHM_MAX_TYPE_BYTES}}) {
     const std::string text(size, 'x');

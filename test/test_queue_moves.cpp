@@ -352,6 +352,39 @@ TEST_P(QueueMoves, KilledSlavesSuccessorGoesOnWhereItWas) {
   leave(second);
 }
 
+TEST_P(QueueMoves, UnreadOfAFormerSegmentWaitsForALargerBufferAndForAFreeBorrow) {
+  Child first = open_as_told(impatient());
+  open_slave();
+  tell_texts(first, "m", 0, 9);
+  first.stop();
+  Child second = open_as_told(impatient());
+  wait_for_moves(1);
+  ESHMHandle* const handles[] = {slave()};
+  EXPECT_EQ(eshm_wait_any(handles, 1, 0), 0);
+  char byte;
+  size_t size = 0;
+  EXPECT_EQ(eshm_read_ex(slave(), &byte, 1, &size, 0), ESHM_ERROR_BUFFER_TOO_SMALL);
+  ESHMView views[5] = {};
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_EQ(eshm_borrow(slave(), &views[i], 0), ESHM_SUCCESS) << last_error();
+  }
+  EXPECT_EQ(eshm_borrow(slave(), &views[4], 0), ESHM_ERROR_BUFFER_FULL);
+  void* loan = nullptr;
+  ASSERT_EQ(eshm_loan(slave(), 1, &loan), ESHM_SUCCESS);
+  EXPECT_EQ(eshm_discard(slave(), loan), ESHM_SUCCESS);
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(std::string(static_cast<const char*>(views[i].data), views[i].size), numbered("m", i));
+    EXPECT_EQ(eshm_release(slave(), &views[i]), ESHM_SUCCESS) << last_error();
+  }
+  tell_texts(second, "n", 0, 4);
+  expect_texts(slave(), "m", 4, 9);
+  expect_texts(slave(), "n", 0, 4);
+  expect_nothing(slave());
+  first.go_on();
+  leave(first);
+  leave(second);
+}
+
 // ---- policies -----------------------------------------------------------------------------
 
 TEST_P(QueueMoves, UnreadComesBeforeThePolicysAnswer) {
@@ -418,6 +451,28 @@ TEST_P(QueueMoves, SlaveThatGivesUpAtOnceIsShownWhatAReplacedMasterHadWritten) {
   EXPECT_EQ(read_text(slave(), 0), error(ESHM_ERROR_MASTER_STALE));
   leave(first);
   leave(second);
+}
+
+TEST_P(QueueMoves, UnreadOfEachSegmentComesBeforeTheAnswerThatNoMasterCame) {
+  Child first = open_as_told(impatient());
+  ESHMConfig as_slave = queues(ESHM_ROLE_SLAVE);
+  as_slave.max_reconnect_attempts = 0;
+  as_slave.reconnect_wait_ms = 1500;
+  slave_ = open_link(as_slave);
+  ASSERT_TRUE(slave_) << last_error();
+  tell_texts(first, "m", 0, 9);
+  first.stop();
+  Child second = open_as_told(impatient());
+  wait_for_moves(1);
+  tell_texts(second, "n", 0, 4);
+  second.kill_now();
+  wait_until([&] { return write_text(slave(), "x") == ESHM_ERROR_MASTER_STALE; });
+  pause_ms(30);
+  expect_texts(slave(), "m", 0, 9);
+  expect_texts(slave(), "n", 0, 4);
+  EXPECT_EQ(read_text(slave(), 0), error(ESHM_ERROR_MASTER_STALE));
+  first.go_on();
+  leave(first);
 }
 
 ESHM_ON_BOTH_BACKENDS(QueueMoves);

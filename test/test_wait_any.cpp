@@ -203,6 +203,21 @@ uint64_t cpu_ms_of_this_thread() {
 }
 
 // With the default spin: it is over before the first sleep, and never comes again.
+TEST_P(WaitAny, HandlesWithoutThreadsBeatWhileTheyAreWaitedFor) {
+  ESHMConfig unthreaded = config(ESHM_ROLE_MASTER);
+  unthreaded.use_threads = false;
+  const Link master = open_link(unthreaded);
+  ASSERT_TRUE(master) << last_error();
+  ESHMHandle* const handles[] = {master.get()};
+  ESHMStats before = {};
+  ESHMStats after = {};
+  ASSERT_EQ(eshm_get_stats(master.get(), &before), ESHM_SUCCESS);
+  do {
+    EXPECT_EQ(eshm_wait_any(handles, 1, 20), ESHM_ERROR_TIMEOUT);
+    ASSERT_EQ(eshm_get_stats(master.get(), &after), ESHM_SUCCESS);
+  } while (after.master_heartbeat < before.master_heartbeat + 10);
+}
+
 TEST_P(WaitAny, LongWaitIsSleptThrough) {
   const uint32_t wait_ms = uint32_t(count(1000, 10000));
   const Link writer = open_link(config(ESHM_ROLE_MASTER));

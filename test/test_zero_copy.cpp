@@ -765,6 +765,8 @@ TEST_P(ZeroCopyGaveUp, KeepsItsSeatUntilEverythingIsGivenBack) {
   ASSERT_EQ(write_text(next.get(), "from the newcomer"), ESHM_SUCCESS);
   EXPECT_EQ(read_text(master(), 0), "from the newcomer");
   EXPECT_EQ(eshm_borrow(slave(), &view_, 0), ESHM_ERROR_MASTER_STALE);
+  EXPECT_EQ(eshm_release(slave(), &view_), ESHM_ERROR_INVALID_PARAM);
+  EXPECT_EQ(eshm_update_heartbeat(slave()), ESHM_SUCCESS) << "and it beats for nobody";
 }
 
 ESHM_ON_BOTH_BACKENDS(ZeroCopy);

@@ -33,16 +33,11 @@ void set_log_callback(ESHMLogCallback callback, void* context) {
   }
 }
 
-bool is_heard() {
-  const Listener* const listener = current.load(std::memory_order_acquire);
-  return listener != nullptr && listener->callback != nullptr;
-}
+bool is_heard() { return current.load(std::memory_order_acquire) != nullptr; }
 
 void log(ESHMLogLevel level, const std::string& text) {
   const Listener* const listener = current.load(std::memory_order_acquire);
-  if (listener != nullptr && listener->callback != nullptr) {
-    listener->callback(level, text.c_str(), listener->context);
-  }
+  if (listener != nullptr) listener->callback(level, text.c_str(), listener->context);
 }
 
 }  // namespace eshm::endpoint

@@ -127,6 +127,8 @@ ESHM_FAILING(int, fchmod, (int fd, mode_t mode), (fd, mode))
 ESHM_FAILING(void*, mmap, (void* at, size_t size, int protection, int flags, int fd, off_t offset),
              (at, size, protection, flags, fd, offset))
 ESHM_FAILING(ssize_t, pread, (int fd, void* data, size_t size, off_t at), (fd, data, size, at))
+ESHM_FAILING(ssize_t, pwrite, (int fd, const void* data, size_t size, off_t at), (fd, data, size, at))
+ESHM_FAILING(int, madvise, (void* at, size_t size, int advice), (at, size, advice))
 ESHM_FAILING(ssize_t, read, (int fd, void* data, size_t size), (fd, data, size))
 ESHM_FAILING(int, linkat, (int from, const char* old_path, int to, const char* path, int flags),
              (from, old_path, to, path, flags))
