@@ -51,31 +51,26 @@ class Both:
 
 
 class Reasons:
-    """A file, a function, the text of a line; behind them, indented, why."""
+    """Places (file, function, text of the line), and behind one or several of them,
+    indented, why they are not reached."""
 
     def __init__(self, path: pathlib.Path) -> None:
-        self.unused: set[tuple[str, str, str]] = set()
-        reason = ""
-        entries: list[tuple[str, str, str]] = []
+        self.all: set[tuple[str, str, str]] = set()
+        without_reason = ""
         for line in path.read_text().splitlines():
             if not line or line.startswith("#"):
                 continue
             if line.startswith(" "):
-                reason += line
+                without_reason = ""
                 continue
-            entry = re.fullmatch(r"(\S+) (\S+): (.+)", line)
-            if entry is None:
+            place = re.fullmatch(r"(\S+) (\S+): (.+)", line)
+            if place is None:
                 sys.exit(f"{path}: neither a place nor a reason: {line}")
-            if not reason and entries and not self._shares(entries):
-                sys.exit(f"{path}: no reason behind {entries[-1]}")
-            reason = ""
-            entries.append((entry[1], entry[2], entry[3]))
-        self.all = set(entries)
-        self.unused = set(entries)
-
-    @staticmethod
-    def _shares(_: list[tuple[str, str, str]]) -> bool:
-        return True  # several places before one reason
+            self.all.add((place[1], place[2], place[3]))
+            without_reason = line
+        if without_reason:
+            sys.exit(f"{path}: no reason: {without_reason}")
+        self.unused = set(self.all)
 
     def know(self, file: str, function: str, text: str) -> bool:
         self.unused.discard((file, function, text))
@@ -202,8 +197,8 @@ def main() -> None:
         name = str(path.relative_to(source))
         by_file[name] = judge(file, name, path.read_text().splitlines(), functions, reasons, missing)
         by_folder[name.split("/")[0]].add(by_file[name])
-    titles = "   reached             excused  both"
-    print(f"{'':30}   lines{titles[8:]:>35} | branches{titles[11:]:>32}")
+    titles = f"{'reached':>19} {'excused, with them':>18}"
+    print(f"{'':30} {'lines':5}{titles[6:]} | {'branches':8}{titles[9:]}")
     for folder in FOLDERS:
         print(f"{folder:30} {by_folder[folder].lines} | {by_folder[folder].branches}")
         for name, of_file in by_file.items():

@@ -76,8 +76,8 @@ TEST_P(MarkedByHand, SlaveReadsItsQueueDryUpToTheMark) {
   }
   Page(path()).mark(3);
   ESHMHandle* const handles[] = {slave()};
-  EXPECT_EQ(eshm_wait_any(handles, 1, 0), 0);
   EXPECT_EQ(read_text(slave(), 0), "a");
+  EXPECT_EQ(eshm_wait_any(handles, 1, 0), 0);
   EXPECT_EQ(read_text(slave(), 0), "b");
   ESHMView view = {};
   EXPECT_EQ(eshm_borrow(slave(), &view, 0), ESHM_SUCCESS) << last_error();
@@ -92,12 +92,15 @@ TEST_P(MarkedByHand, SlavesNewestValueIsNotWrittenAndItsQueueIs) {
   for (const ESHMDelivery delivery : {ESHM_DELIVERY_LATEST, ESHM_DELIVERY_QUEUE}) {
     open_both(delivery, false);
     void* loan = nullptr;
+    void* masters_loan = nullptr;
+    ASSERT_EQ(eshm_loan(master(), 1, &masters_loan), ESHM_SUCCESS);
     ASSERT_EQ(write_text(slave(), "before"), ESHM_SUCCESS);
     ASSERT_EQ(eshm_loan(slave(), 1, &loan), ESHM_SUCCESS);
     Page(path()).mark(0);
     const int expected = delivery == ESHM_DELIVERY_QUEUE ? ESHM_SUCCESS : ESHM_ERROR_TIMEOUT;
     EXPECT_EQ(write_text(slave(), "x"), expected) << last_error();
     EXPECT_EQ(eshm_publish(slave(), loan, 1), expected) << last_error();
+    EXPECT_EQ(eshm_publish(master(), masters_loan, 1), ESHM_ERROR_SUPERSEDED);
     EXPECT_EQ(eshm_loan(master(), 1, &loan), ESHM_ERROR_SUPERSEDED);
     EXPECT_EQ(read_text(master(), 0), error(ESHM_ERROR_SUPERSEDED));
     TearDown();

@@ -122,6 +122,18 @@ TEST_P(MessageTypes, NewMasterOfAnotherTypeMakesAFreshSegmentAndTheOldSlaveStays
   EXPECT_EQ(read_text(slave.get(), UINT32_MAX), error(ESHM_ERROR_MASTER_STALE));
 }
 
+TEST_P(MessageTypes, NewMasterOfTheSameTypeAdoptsTheSegment) {
+  Child master = obeying(typed(ESHM_ROLE_MASTER, kPose, 1));
+  ASSERT_EQ(master.hear(), "open");
+  const Link slave = open_link(for_ever(typed(ESHM_ROLE_SLAVE, kPose, 1)));
+  ASSERT_TRUE(slave) << last_error();
+  ASSERT_EQ(write_text(slave.get(), "kept"), ESHM_SUCCESS);
+  master.kill_now();
+  const Link next = open_link(typed(ESHM_ROLE_MASTER, kPose, 1));
+  ASSERT_TRUE(next) << last_error();
+  EXPECT_EQ(read_text(next.get(), 0), "kept");
+}
+
 ESHM_ON_BOTH_BACKENDS(MessageTypes);
 
 }  // namespace

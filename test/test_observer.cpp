@@ -539,6 +539,17 @@ TEST_P(ObserverTest, AWaitEndsForTheInterruptHook) {
   EXPECT_EQ(look(observer.get(), UINT32_MAX).code, ESHM_ERROR_INTERRUPTED);
 }
 
+TEST_P(ObserverTest, AWaitGoesOnWhileTheHookLetsIt) {
+  int asked = 0;
+  ESHMConfig interruptible = config(ESHM_ROLE_OBSERVER);
+  interruptible.interrupt = [](void* context) { return ++*static_cast<int*>(context) == 3 ? 1 : 0; };
+  interruptible.interrupt_context = &asked;
+  const Link observer = open_link(interruptible);
+  ASSERT_TRUE(observer) << last_error();
+  EXPECT_EQ(look(observer.get(), UINT32_MAX).code, ESHM_ERROR_INTERRUPTED);
+  EXPECT_EQ(asked, 3);
+}
+
 TEST_P(ObserverTest, AForkedChildsCallsAreRefused) {
   const Link observer = open_observer();
   Child child([&](Wire&) {
