@@ -43,7 +43,7 @@ find "$counters" -name '*.profraw' -size +0 >"$build/counters.list"
 # inline functions that they call; what is counted in several is added up.
 objects=()
 for program in "$build"/test/test_*; do
-  if [ -f "$program" ] && [ -n "$(objdump -h "$program" | grep llvm_covfun)" ]; then
+  if [ -f "$program" ] && [ -x "$program" ] && [ -n "$(objdump -h "$program" | grep llvm_covfun)" ]; then
     objects+=(-object "$program")
   fi
 done
