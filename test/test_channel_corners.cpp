@@ -99,6 +99,13 @@ TEST_F(Latest, HintThatLeadsNowhereHoldsNobodyForEver) {
   EXPECT_EQ(observer.read(&word_, sizeof word_, message_, false), ReadResult::kNothing);
 }
 
+TEST_F(Latest, HintOfASlotThatIsNoneIsToldToWhoeverWaits) {
+  reader_.attach(memory_.view());
+  memory_.hint().store(uint64_t(5) << 8 | memory_.geometry().slot_count);
+  EXPECT_TRUE(reader_.has_unread(false));
+  EXPECT_EQ(read(), ReadResult::kCorrupt);
+}
+
 TEST_F(Latest, NothingOfAMarkedSegmentIsThereForAnybody) {
   begin();
   write(1);
