@@ -101,7 +101,7 @@ TEST_P(QueueStress, EveryMessageArrivesOnceInOrderAndWhole) {
   alarm(watchdog_seconds());
   const Pace pace = GetParam();
   const bool rests = pace.writer_rest != 0 || pace.reader_rest != 0;
-  const uint64_t messages = rests ? count(60000, 2000000) : count(300000, 30000000);
+  const uint64_t messages = rests ? count(60000, 2000000) : count(300000, 100000000);
   RingMemory memory(RingMemory::shape(8 * 1024, kLargest));
   QueueWriter writer;
   QueueReader reader;
