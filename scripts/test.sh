@@ -84,4 +84,5 @@ if [ $# -gt 0 ]; then
   select=(-R "$pattern")
 fi
 cd "$out/test-all"
-exec ctest -j "$jobs" --output-on-failure --no-tests=error --timeout 300 "${select[@]}"
+# Many tests wait: three for two processors.
+exec ctest -j $((jobs + jobs / 2)) --output-on-failure --no-tests=error --timeout 300 "${select[@]}"
