@@ -296,10 +296,10 @@ TEST_P(ForkedInACall, ThreadThatEndsInItsCallIsFound) {
 TEST_P(ForkedInACall, ProcessThatBecomesAnotherProgramIsSucceeded) {
   SKIP_WITHOUT_STEPS();
   for (const Call call : kCalls) {
-    for (uint64_t step = seed() % 7; exec_at(call, step, false); step += count(601, 1)) ++points_;
+    for (uint64_t step = kPart.begin; exec_at(call, step, false); step += kPart.stride) ++points_;
     ASSERT_FALSE(HasFailure()) << "call " << static_cast<int>(call) << ", ESHM_SEED=" << seed();
   }
-  std::printf("%llu programs\n", static_cast<unsigned long long>(points_));
+  std::printf("%s: %llu programs\n", kPart.text().c_str(), static_cast<unsigned long long>(points_));
   EXPECT_GT(points_, 5u);
 }
 

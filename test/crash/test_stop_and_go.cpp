@@ -149,6 +149,8 @@ TEST_P(StopAndGo, QueueReaderWhoseMessagesAreOverwrittenIsFound) {
         reinterpret_cast<eshm::layout::DataArea*>(memory.view().data)->publish.published.load();
   });
   EXPECT_NE(fault, "");
+  // An end that finds the other's position corrupt lets go of the link, and of its name.
+  remove_name_of_the_killed();
 }
 
 ESHM_ON_BOTH_BACKENDS(StopAndGo);
