@@ -273,6 +273,22 @@ class Elsewhere : public Resources {
   }
 };
 
+// A peer that stands still is looked at: first its words, then its lock.
+TEST_P(Elsewhere, PeerThatLeavesBetweenTwoLooksHasLeft) {
+  const Link master = open_link(for_ever(config(ESHM_ROLE_MASTER)));
+  ASSERT_TRUE(master) << last_error();
+  Child slave = obeying(for_ever(config(ESHM_ROLE_SLAVE)));
+  ASSERT_EQ(slave.hear(), "open");
+  wait_for_state(master.get(), ESHM_PEER_ALIVE);
+  slave.stop();
+  faults::before_next_look_at_a_lock([&slave] {
+    slave.go_on();
+    leave(slave);
+  });
+  wait_until([&] { return remote_state(master.get()) > ESHM_PEER_STALE; });
+  EXPECT_EQ(remote_state(master.get()), ESHM_PEER_LEFT);
+}
+
 TEST_P(Elsewhere, ServiceThreadLivesOnWithoutMemory) {
   for (const uint32_t one_in : {1u, 2u, 5u}) {
     expect_reconnects_while(

@@ -129,6 +129,7 @@ void Endpoint::look_at_peer(uint64_t now_ns) {
   Sighting sighting;
   sighting.now_ns = now_ns;
   sighting.incarnation = record.incarnation.load(memory_order_acquire);
+  // Once more behind the probe: a peer says good-bye before its lock falls.
   sighting.left = record.left.load(memory_order_relaxed);
   sighting.beats = attachment_->peer_beats().load(memory_order_relaxed);
   sighting.roles_change =
@@ -136,6 +137,7 @@ void Endpoint::look_at_peer(uint64_t now_ns) {
   sighting.holds_lock = must_probe_ || watch_.needs_lock_probe(sighting)
                             ? attachment_->segment().is_held(attachment_->peer_byte())
                             : watch_.is_there();
+  if (!sighting.holds_lock) sighting.left = record.left.load(memory_order_acquire);
   must_probe_ = false;
   const auto event = watch_.see(sighting);
   if (event == ESHM_EVENT_STALE) stale_reports_.fetch_add(1, memory_order_relaxed);

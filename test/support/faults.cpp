@@ -12,7 +12,9 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
+#include <memory>
 #include <new>
+#include <utility>
 
 namespace test::faults {
 namespace {
@@ -33,6 +35,8 @@ std::atomic<uint32_t> allocations_elsewhere{0};
 std::atomic<uint32_t> calls_elsewhere{0};
 std::atomic<int> error_elsewhere{0};
 std::atomic<uint64_t> struck_elsewhere{0};
+
+std::atomic<std::function<void()>*> before_look{nullptr};
 
 bool strikes(Plan& plan) {
   if (plan.countdown == 0) return false;
@@ -98,6 +102,17 @@ void fail_calls_elsewhere(uint32_t one_in, int error_number) {
 
 uint64_t failed_elsewhere() { return struck_elsewhere.load(); }
 
+void before_next_look_at_a_lock(std::function<void()> act) {
+  is_test = true;
+  delete before_look.exchange(new std::function<void()>(std::move(act)));
+}
+
+void act_before_look() {
+  if (is_test) return;
+  const std::unique_ptr<std::function<void()>> act(before_look.exchange(nullptr));
+  if (act != nullptr) (*act)();
+}
+
 }  // namespace test::faults
 
 void* operator new(std::size_t size) { return test::faults::allocate(size, 1); }
@@ -147,6 +162,7 @@ extern "C" int __real_fcntl(int fd, int command, struct flock* range);
 extern "C" int __wrap_fcntl(int fd, int command, struct flock* range) {
   const bool may_fail = command == F_OFD_GETLK || (command == F_OFD_SETLK && range->l_type == F_WRLCK);
   const int error = may_fail ? test::faults::error_now() : 0;
+  if (command == F_OFD_GETLK) test::faults::act_before_look();
   if (error == 0) return __real_fcntl(fd, command, range);
   errno = error;
   return -1;

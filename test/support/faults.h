@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 namespace test::faults {
 
@@ -16,5 +17,8 @@ bool stop();
 void fail_allocations_elsewhere(uint32_t one_in);
 void fail_calls_elsewhere(uint32_t one_in, int error_number);
 uint64_t failed_elsewhere();
+
+// Run once, by whichever other thread next asks who holds a lock, before it does.
+void before_next_look_at_a_lock(std::function<void()> act);
 
 }  // namespace test::faults
