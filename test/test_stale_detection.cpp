@@ -62,7 +62,10 @@ TEST_P(StaleDetection, StopOfHalfTheThresholdIsNotTold) {
         EXPECT_EQ(remote_state(pair.here.get()), ESHM_PEER_ALIVE);
         pause_ms(10);
       }
+      const uint64_t before = peer_heartbeat(pair.here.get(), other(here));
       pair.there.go_on();
+      // Two stops without a beat between them would be one.
+      wait_until([&] { return peer_heartbeat(pair.here.get(), other(here)) > before; });
     }
     EXPECT_EQ(stale_reports_of(pair.here.get()), 0u);
     EXPECT_EQ(events.count_of(ESHM_EVENT_STALE), 0u);
