@@ -79,14 +79,8 @@ class Attachment {
   layout::RoleRecord& peer_record() const {
     return segment_->record(role_ == ESHM_ROLE_MASTER ? ESHM_ROLE_SLAVE : ESHM_ROLE_MASTER);
   }
-  layout::LockByte peer_byte() const {
-    return role_ == ESHM_ROLE_MASTER ? layout::kSlaveByte : layout::kMasterByte;
-  }
   std::atomic<uint64_t>& own_beats() const {
     return page().beat[role_ == ESHM_ROLE_MASTER ? 0 : 1].line.beats;
-  }
-  std::atomic<uint64_t>& peer_beats() const {
-    return page().beat[role_ == ESHM_ROLE_MASTER ? 1 : 0].line.beats;
   }
   layout::WakeLine& incoming_wake() const { return page().data_wake[incoming()].line; }
   layout::WakeLine& outgoing_wake() const { return page().data_wake[outgoing()].line; }

@@ -191,21 +191,8 @@ void Observer::look_at_sides(uint64_t now_ns) {
 
 void Observer::look_at_side(uint64_t now_ns, ESHMRole role) {
   const SegmentFile& segment = *view_->segment;
-  const layout::RoleRecord& record = segment.record(role);
   PeerWatch& watch = watch_[index_of(role)];
-  Sighting sighting;
-  sighting.now_ns = now_ns;
-  sighting.incarnation = record.incarnation.load(memory_order_acquire);
-  // Once more behind the probe: a peer says good-bye before its lock falls.
-  sighting.left = record.left.load(memory_order_relaxed);
-  sighting.beats = segment.page().beat[index_of(role)].line.beats.load(memory_order_relaxed);
-  sighting.roles_change = segment.page().succession.incarnation.load(memory_order_relaxed) != 0;
-  const layout::LockByte byte =
-      role == ESHM_ROLE_MASTER ? layout::kMasterByte : layout::kSlaveByte;
-  sighting.holds_lock =
-      watch.needs_lock_probe(sighting) ? segment.is_held(byte) : watch.is_there();
-  if (!sighting.holds_lock) sighting.left = record.left.load(memory_order_acquire);
-  const auto event = watch.see(sighting);
+  const auto event = watch.see(look_at(segment, role, watch, now_ns, false));
   if (role != ESHM_ROLE_MASTER) return;
   stale_reports_ += event == ESHM_EVENT_STALE;
   reconnects_ += event == ESHM_EVENT_RECONNECTED;

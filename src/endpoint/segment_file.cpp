@@ -70,6 +70,25 @@ Failure explain_open(const Settings& settings, int error_number) {
 
 }  // namespace
 
+Sighting look_at(const SegmentFile& segment, ESHMRole role, const PeerWatch& watch,
+                 uint64_t now_ns, bool must_probe) {
+  const bool is_master = role == ESHM_ROLE_MASTER;
+  const layout::ControlPage& page = segment.page();
+  const layout::RoleRecord& record = segment.record(role);
+  Sighting sighting;
+  sighting.now_ns = now_ns;
+  sighting.incarnation = record.incarnation.load(memory_order_acquire);
+  sighting.left = record.left.load(memory_order_relaxed);
+  sighting.beats = page.beat[is_master ? 0 : 1].line.beats.load(memory_order_relaxed);
+  sighting.roles_change = page.succession.incarnation.load(memory_order_relaxed) != 0;
+  sighting.holds_lock = must_probe || watch.needs_lock_probe(sighting)
+                            ? segment.is_held(is_master ? layout::kMasterByte : layout::kSlaveByte)
+                            : watch.is_there();
+  // Behind the probe: who leaves says good-bye before its lock falls.
+  if (!sighting.holds_lock) sighting.left = record.left.load(memory_order_acquire);
+  return sighting;
+}
+
 std::string about(const Settings& settings) { return os::object_path(settings.name) + ": "; }
 
 Found look_at_name(const Settings& settings, bool writable) {

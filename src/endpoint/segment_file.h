@@ -8,6 +8,7 @@
 #include <string>
 
 #include "endpoint/failure.h"
+#include "endpoint/liveness.h"
 #include "endpoint/settings.h"
 #include "layout/validate.h"
 #include "os/clock.h"
@@ -89,6 +90,10 @@ class SegmentFile {
   os::LockFile locks_;
   os::Mapping control_;
 };
+
+// What `watch` has to be told of the role's holder. `must_probe`: a bell rang.
+Sighting look_at(const SegmentFile& segment, ESHMRole role, const PeerWatch& watch,
+                 uint64_t now_ns, bool must_probe);
 
 // "/dev/shm/eshm_cam0: " before whatever is to be said of a link.
 std::string about(const Settings& settings);

@@ -125,21 +125,10 @@ void Endpoint::fence(int code) {
 }
 
 void Endpoint::look_at_peer(uint64_t now_ns) {
-  const layout::RoleRecord& record = attachment_->peer_record();
-  Sighting sighting;
-  sighting.now_ns = now_ns;
-  sighting.incarnation = record.incarnation.load(memory_order_acquire);
-  // Once more behind the probe: a peer says good-bye before its lock falls.
-  sighting.left = record.left.load(memory_order_relaxed);
-  sighting.beats = attachment_->peer_beats().load(memory_order_relaxed);
-  sighting.roles_change =
-      attachment_->page().succession.incarnation.load(memory_order_relaxed) != 0;
-  sighting.holds_lock = must_probe_ || watch_.needs_lock_probe(sighting)
-                            ? attachment_->segment().is_held(attachment_->peer_byte())
-                            : watch_.is_there();
-  if (!sighting.holds_lock) sighting.left = record.left.load(memory_order_acquire);
+  const ESHMRole peer = role_ == ESHM_ROLE_MASTER ? ESHM_ROLE_SLAVE : ESHM_ROLE_MASTER;
+  const auto event =
+      watch_.see(look_at(attachment_->segment(), peer, watch_, now_ns, must_probe_));
   must_probe_ = false;
-  const auto event = watch_.see(sighting);
   if (event == ESHM_EVENT_STALE) stale_reports_.fetch_add(1, memory_order_relaxed);
   if (event == ESHM_EVENT_RECONNECTED) reconnects_.fetch_add(1, memory_order_relaxed);
   // Behind the counts: whoever sees the state finds it counted.
