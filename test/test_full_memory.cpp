@@ -13,6 +13,7 @@
 #include "support/child.h"
 #include "support/counts.h"
 #include "support/link.h"
+#include "support/may_unshare.h"
 
 namespace {
 
@@ -48,7 +49,7 @@ uint64_t free_bytes() {
 }
 
 TEST_P(FullDevShm, SmallDevShmIsToldInNumbersAndLeftEmpty) {
-  if (geteuid() != 0) GTEST_SKIP() << "a mount namespace takes root";
+  if (!may_unshare(CLONE_NEWNS)) GTEST_SKIP() << "may not unshare the mount namespace";
   Child child([this](Wire& wire) {
     enter_small_dev_shm();
     for (ESHMRole role : {ESHM_ROLE_MASTER, ESHM_ROLE_AUTO}) {
@@ -76,7 +77,7 @@ TEST_P(FullDevShm, SmallDevShmIsToldInNumbersAndLeftEmpty) {
 }
 
 TEST_P(FullMemory, FullDevShmIsToldAndNothingIsAdded) {
-  if (geteuid() != 0) GTEST_SKIP() << "a mount namespace takes root";
+  if (!may_unshare(CLONE_NEWNS)) GTEST_SKIP() << "may not unshare the mount namespace";
   Child child([this](Wire& wire) {
     enter_small_dev_shm();
     const int filler = open("/dev/shm/filler", O_CREAT | O_RDWR, 0600);
@@ -99,7 +100,7 @@ TEST_P(FullMemory, FullDevShmIsToldAndNothingIsAdded) {
 }
 
 TEST_P(SystemVLimits, SystemVLimitIsToldAndNothingIsAdded) {
-  if (geteuid() != 0) GTEST_SKIP() << "an IPC namespace takes root";
+  if (!may_unshare(CLONE_NEWIPC)) GTEST_SKIP() << "may not unshare the IPC namespace";
   Child child([this](Wire& wire) {
     CHILD_CHECK(unshare(CLONE_NEWIPC) == 0);
     std::ofstream("/proc/sys/kernel/shmmax") << 100000;
@@ -120,7 +121,7 @@ TEST_P(SystemVLimits, SystemVLimitIsToldAndNothingIsAdded) {
 // What two dead ones left is given up before there is room for the next: a
 // failure leaves nothing of theirs to be read, and the name heals.
 TEST_P(FullDevShm, OrphanThatCannotBeRenewedHealsWhenThereIsRoom) {
-  if (geteuid() != 0) GTEST_SKIP() << "a mount namespace takes root";
+  if (!may_unshare(CLONE_NEWNS)) GTEST_SKIP() << "may not unshare the mount namespace";
   Child child([this](Wire&) {
     enter_small_dev_shm();
     Child master([this](Wire& wire) {
@@ -148,7 +149,7 @@ TEST_P(FullDevShm, OrphanThatCannotBeRenewedHealsWhenThereIsRoom) {
 
 // No room for its successor: a hung master is not touched.
 TEST_P(FullMemory, HungMasterWhoseSuccessorHasNoRoomGoesOnUnharmed) {
-  if (geteuid() != 0) GTEST_SKIP() << "a mount namespace takes root";
+  if (!may_unshare(CLONE_NEWNS)) GTEST_SKIP() << "may not unshare the mount namespace";
   Child child([this](Wire&) {
     enter_small_dev_shm();
     ESHMConfig silent = config(ESHM_ROLE_MASTER);

@@ -13,6 +13,7 @@
 #include <functional>
 
 #include "support/counts.h"
+#include "support/may_unshare.h"
 #include "support/player.h"
 
 #ifndef CLONE_NEWTIME
@@ -90,11 +91,6 @@ class Foreigner {
   pid_t pid_ = 0;
   std::string opened_;
 };
-
-bool may_unshare(int kind) {
-  Child child([kind](Wire&) { return unshare(kind) == 0 ? 0 : 1; });
-  return child.join() == 0;
-}
 
 // PIDs that this process has a pidfd of.
 std::vector<long> watched_pids() {

@@ -26,8 +26,13 @@ namespace {
 using namespace test;
 namespace layout = eshm::layout;
 
+class Streaming;
+
 class QueueKill : public QueueTest {
  protected:
+  // Every message that was written has been read, and only so many twice; then all end.
+  void expect_nothing_lost(Streaming& stream, uint64_t kills) const;
+
   static constexpr uint64_t kMax = 600;
 
   ESHMConfig wide_queues(ESHMRole role) const { return queues(role, 8192, kMax); }
@@ -255,6 +260,16 @@ ESHMRole other(ESHMRole role) {
   return role == ESHM_ROLE_MASTER ? ESHM_ROLE_SLAVE : ESHM_ROLE_MASTER;
 }
 
+void QueueKill::expect_nothing_lost(Streaming& stream, uint64_t kills) const {
+  EXPECT_TRUE(stream.is_sound());
+  EXPECT_LE(stream.seen().repeats, kills);
+  stream.wait_for(stream.seen().written);
+  EXPECT_TRUE(stream.is_sound());
+  stream.end_producer();
+  stream.end_consumer();
+  remove_name_of_the_killed();
+}
+
 TEST_P(QueueKill, ConsumersKilledAndRestartedLoseNothingAndRepeatOneAtMost) {
   Random random;
   for (const ESHMRole role : {ESHM_ROLE_SLAVE, ESHM_ROLE_MASTER}) {
@@ -274,13 +289,8 @@ TEST_P(QueueKill, ConsumersKilledAndRestartedLoseNothingAndRepeatOneAtMost) {
         stream.begin_consumer();
       }
     }
-    EXPECT_TRUE(stream.is_sound());
     stream.wait_for_more(1000);
-    EXPECT_TRUE(stream.is_sound());
-    EXPECT_LE(stream.seen().repeats, rounds);
-    stream.end_producer();
-    stream.end_consumer();
-    remove_name_of_the_killed();
+    expect_nothing_lost(stream, rounds);
   }
 }
 
@@ -296,13 +306,7 @@ TEST_P(QueueKill, ProducersKilledAndRestartedLoseOnlyWhatTheyHadNotFinished) {
       if (round % 2 == 0) stream.wait_for(stream.seen().written);
       stream.replace_producer();
     }
-    EXPECT_TRUE(stream.is_sound());
-    EXPECT_LE(stream.seen().repeats, rounds);
-    stream.wait_for(stream.seen().written);
-    EXPECT_TRUE(stream.is_sound());
-    stream.end_producer();
-    stream.end_consumer();
-    remove_name_of_the_killed();
+    expect_nothing_lost(stream, rounds);
   }
 }
 
@@ -321,13 +325,7 @@ TEST_P(QueueKill, EitherKilledAndRestartedInTurnLosesNothingAndRepeatsOneAKill) 
         stream.replace_producer();
       }
     }
-    EXPECT_TRUE(stream.is_sound());
-    EXPECT_LE(stream.seen().repeats, rounds);
-    stream.wait_for(stream.seen().written);
-    EXPECT_TRUE(stream.is_sound());
-    stream.end_producer();
-    stream.end_consumer();
-    remove_name_of_the_killed();
+    expect_nothing_lost(stream, rounds);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "crash/hung_soon.h"
 #include "crash/ends.h"
 #include "crash/memory.h"
 #include "crash/reporting.h"
@@ -18,25 +19,12 @@ namespace {
 
 using namespace test;
 
-constexpr uint32_t kSoonHungMs = 5;
 constexpr int kWasHeard = 0, kWasSuperseded = 10;  // exit codes
 constexpr char kOld[] = "of the old master", kNew[] = "of the new master";
 constexpr char kEarly[] = "early", kLate[] = "late";  // the slave's
 
-class ReplacedWhileStopped : public LinkTest {
+class ReplacedWhileStopped : public HungSoon {
  protected:
-  ESHMConfig quiet(ESHMRole role, ESHMDelivery delivery) const {
-    ESHMConfig quiet = for_ever(config(role));
-    quiet.use_threads = false;
-    quiet.reconnect_retry_interval_ms = 1;
-    quiet.stale_threshold_ms = role == ESHM_ROLE_MASTER ? kSoonHungMs : 600'000;
-    for (ESHMChannelConfig* channel : {&quiet.m2s, &quiet.s2m}) {
-      channel->delivery = delivery;
-      channel->max_message_size = 48;
-      channel->queue_capacity = 1024;
-    }
-    return quiet;
-  }
   enum class Fault {
     kNone,
     kLies,     // the old master says that it was heard, whatever it was told
@@ -45,11 +33,7 @@ class ReplacedWhileStopped : public LinkTest {
   // Whether it came so far.
   bool stop_at(ESHMDelivery delivery, bool is_writer, uint64_t step, Fault fault = Fault::kNone);
   void stop_everywhere(bool is_writer);
-  void expect(bool condition, const std::string& what) {
-    if (!condition) faults_.push_back(what);
-  }
 
-  std::vector<std::string> faults_;
   uint64_t heard_ = 0;
   uint64_t superseded_ = 0;
   uint64_t heard_before_ = 0;  // the mark, and superseded none the less

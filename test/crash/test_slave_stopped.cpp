@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "crash/hung_soon.h"
 #include "crash/memory.h"
 #include "crash/reporting.h"
 #include "crash/stepper.h"
@@ -19,7 +20,6 @@ namespace {
 
 using namespace test;
 
-constexpr uint32_t kSoonHungMs = 5;
 constexpr char kOld[] = "before the mark", kGrave[] = "behind the mark", kNew[] = "the new one's";
 constexpr char kFirst[] = "first", kLast[] = "last";  // the slave's
 constexpr int kHeardTheGrave = 20, kLostTheOld = 21, kRefused = 22;  // exit codes
@@ -29,28 +29,12 @@ const char* name_of(Call call) {
   return call == Call::kRead ? "read" : call == Call::kBorrow ? "borrow" : "write";
 }
 
-class SlaveStopped : public LinkTest {
+class SlaveStopped : public HungSoon {
  protected:
-  ESHMConfig quiet(ESHMRole role, ESHMDelivery delivery) const {
-    ESHMConfig quiet = for_ever(config(role));
-    quiet.use_threads = false;
-    quiet.reconnect_retry_interval_ms = 1;
-    quiet.stale_threshold_ms = role == ESHM_ROLE_MASTER ? kSoonHungMs : 600'000;
-    for (ESHMChannelConfig* channel : {&quiet.m2s, &quiet.s2m}) {
-      channel->delivery = delivery;
-      channel->max_message_size = 48;
-      channel->queue_capacity = 1024;
-    }
-    return quiet;
-  }
   // Whether it stood in the call. `is_blind`: nobody in the old segment sees the mark.
   bool stop_at(ESHMDelivery delivery, Call call, uint64_t step, bool is_blind = false);
   void stop_everywhere(Call call);
-  void expect(bool condition, const std::string& what) {
-    if (!condition) faults_.push_back(what);
-  }
 
-  std::vector<std::string> faults_;
   uint64_t refused_ = 0;
 };
 
