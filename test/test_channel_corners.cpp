@@ -43,7 +43,7 @@ class Latest : public testing::Test {
     for (const auto& pin : memory_.pins().slot) EXPECT_EQ(pin.load(), 0u);
   }
 
-  SlotMemory memory_{1, 1, kLargest};
+  SlotMemory memory_{shape_of(1, 1, kLargest)};
   LatestWriter writer_;
   LatestReader reader_;
   uint64_t word_ = 0;
@@ -52,7 +52,7 @@ class Latest : public testing::Test {
 };
 
 TEST_F(Latest, OnlyFreeSlotIsTakenThoughALiarClaimsToReadIt) {
-  SlotMemory memory(0, 0, kLargest);
+  SlotMemory memory(shape_of(0, 0, kLargest));
   writer_.adopt(memory.view(), 1);
   for (uint64_t number = 1; number <= 40; ++number) {
     memory.pins().slot[0].store(uint32_t(number % memory.geometry().slot_count) + 1);

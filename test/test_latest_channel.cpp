@@ -1,21 +1,16 @@
 // The newest-value channel by itself, over plain memory: random steps against a
-// model that is too simple to be wrong, then both ends at full speed.
-#include <sys/mman.h>
+// model that is too simple to be wrong, where its messages go, and lies.
+#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <memory>
-#include <new>
-#include <thread>
 #include <vector>
 
-#include "channel/copy.h"
-#include "channel/latest.h"
 #include "eshm_data.h"
 #include "support/counts.h"
-#include "support/pattern.h"
+#include "support/slot_memory.h"
 
 namespace {
 
@@ -24,78 +19,6 @@ using namespace test;
 
 using channel::LatestWriter;
 using channel::WriteResult;
-using Bytes = std::vector<unsigned char>;
-
-// A loan of any size, or null where there is none.
-std::byte* lend(LatestWriter& writer) {
-  void* payload = nullptr;
-  return writer.loan(SIZE_MAX, &payload) == WriteResult::kDone ? static_cast<std::byte*>(payload)
-                                                               : nullptr;
-}
-
-layout::ChannelShape shape_of(uint32_t max_borrows, uint32_t max_loans, uint64_t largest,
-                              uint32_t flags) {
-  layout::ChannelShape shape;
-  shape.flags = flags;
-  shape.max_borrows = max_borrows;
-  shape.max_loans = max_loans;
-  shape.max_message_bytes = largest;
-  return shape;
-}
-
-// What two processes would share.
-class Channel {
- public:
-  explicit Channel(const layout::ChannelShape& shape)
-      : geometry_(layout::plan_channel(shape)),
-        lines_((geometry_.data_bytes + sizeof(Line) - 1) / sizeof(Line)) {}
-
-  channel::ChannelView view() { return {geometry_, data(), &pins_, &superseded_}; }
-  const layout::ChannelGeometry& geometry() const { return geometry_; }
-  uint64_t sequence_of(uint32_t slot) {
-    auto* at = data() + layout::kFirstSlotOffset + slot * geometry_.slot_stride;
-    return reinterpret_cast<layout::Slot*>(at)->sequence.load();
-  }
-  void set_sequence(uint32_t slot, uint64_t sequence) {
-    auto* at = data() + layout::kFirstSlotOffset + slot * geometry_.slot_stride;
-    reinterpret_cast<layout::Slot*>(at)->sequence.store(sequence);
-  }
-  uint32_t slot_at(const void* payload) {
-    const auto offset = static_cast<const std::byte*>(payload) - data();
-    return static_cast<uint32_t>((static_cast<uint64_t>(offset) - layout::kFirstSlotOffset) /
-                                 geometry_.slot_stride);
-  }
-  uint64_t hint() { return reinterpret_cast<layout::DataArea*>(data())->publish.published.load(); }
-  std::atomic<uint32_t>& pin(uint32_t index) { return pins_.slot[index]; }
-
- private:
-  struct alignas(layout::kLineBytes) Line {
-    std::byte bytes[layout::kLineBytes];
-  };
-  std::byte* data() { return lines_.data()->bytes; }
-
-  layout::ChannelGeometry geometry_;
-  std::vector<Line> lines_;
-  layout::PinLines pins_ = {};
-  std::atomic<uint32_t> superseded_{0};
-};
-
-// A loan is written, and a message in place read, by words, as the channel
-// itself does: a thread sanitizer does not see what its fences order.
-void store(void* payload, const Bytes& bytes) {
-  channel::copy_to_shared(static_cast<std::byte*>(payload), bytes.data(), bytes.size());
-}
-Bytes load(const void* payload, size_t size) {
-  Bytes bytes(size);
-  channel::copy_from_shared(bytes.data(), static_cast<const std::byte*>(payload), size);
-  return bytes;
-}
-
-Bytes pattern(uint64_t number, size_t size) {
-  Bytes bytes(size);
-  fill_pattern(bytes.data(), size, number);
-  return bytes;
-}
 
 // ---- the model ------------------------------------------------------------------
 
@@ -146,7 +69,7 @@ class ModelRun {
     ASSERT_EQ(channel_.hint() >> 8, newest_);
     uint32_t newest_seen = 0, ahead[2] = {0, 0};
     for (uint32_t slot = 0; slot < slots; ++slot) {
-      const uint64_t sequence = channel_.sequence_of(slot);
+      const uint64_t sequence = channel_.slot(slot).sequence.load();
       newest_seen += newest_ != 0 && sequence == newest_ * 2;
       ASSERT_TRUE(sequence % 2 == 1 || sequence <= newest_ * 2);
       if (sequence % 2 == 0 || sequence == 1) continue;
@@ -164,12 +87,12 @@ class ModelRun {
     std::vector<uint32_t> held;
     for (const Loan& loan : loans_) {
       held.push_back(channel_.slot_at(loan.at));
-      ASSERT_EQ(channel_.sequence_of(held.back()) % 2, 1u) << "a loan looks like a message";
+      ASSERT_EQ(channel_.slot(held.back()).sequence.load() % 2, 1u) << "a loan looks like a message";
       ASSERT_EQ(load(loan.at, loan.bytes.size()), loan.bytes);
     }
     for (const Borrow& borrow : borrows_) {
       held.push_back(channel_.slot_at(borrow.view.data));
-      ASSERT_EQ(channel_.sequence_of(held.back()), borrow.view.message.number * 2);
+      ASSERT_EQ(channel_.slot(held.back()).sequence.load(), borrow.view.message.number * 2);
       ASSERT_EQ(load(borrow.view.data, borrow.bytes.size()), borrow.bytes);
     }
     std::sort(held.begin(), held.end());
@@ -334,7 +257,7 @@ class ModelRun {
 
   const layout::ChannelShape shape_;
   Random& random_;
-  Channel channel_;
+  SlotMemory channel_;
   channel::LatestWriter writer_;
   channel::LatestReader reader_;
   std::vector<Loan> loans_;
@@ -403,7 +326,7 @@ class LatestChannel : public testing::Test {
 // A reader finds a message at its home by one look.
 TEST_F(LatestChannel, HeldSlotDisplacesOneMessageARoundUntilItIsGivenBack) {
   for (const uint32_t max_borrows : {1, 3, 20}) {
-    Channel channel(shape_of(max_borrows, 1, 8, 0));
+    SlotMemory channel(shape_of(max_borrows, 1, 8, 0));
     const uint32_t slots = channel.geometry().slot_count;
     channel::LatestWriter writer;
     channel::LatestReader reader;
@@ -433,11 +356,11 @@ TEST_F(LatestChannel, HeldSlotDisplacesOneMessageARoundUntilItIsGivenBack) {
 // A number that cannot be counted on from is damage, not the newest message.
 TEST_F(LatestChannel, AdopterOfImpossibleNumbersIsReadAllTheSame) {
   for (const uint64_t sequence : {UINT64_MAX - 1, uint64_t(1) << 63, uint64_t(1) << 57}) {
-    Channel channel(shape_of(1, 1, 8, 0));
+    SlotMemory channel(shape_of(1, 1, 8, 0));
     channel::LatestWriter writer;
     writer.adopt(channel.view(), 1);
     writer.write("before", 6, 0);
-    channel.set_sequence(0, sequence);
+    channel.slot(0).sequence.store(sequence);
     writer.adopt(channel.view(), 2);
     channel::LatestReader reader;
     reader.attach(channel.view());
@@ -452,7 +375,7 @@ TEST_F(LatestChannel, AdopterOfImpossibleNumbersIsReadAllTheSame) {
 }
 
 TEST_F(LatestChannel, WriterGoesOnWhateverThePinsClaim) {
-  Channel channel(shape_of(3, 2, 32, 0));
+  SlotMemory channel(shape_of(3, 2, 32, 0));
   channel::LatestWriter writer;
   channel::LatestReader reader;
   writer.adopt(channel.view(), 1);
@@ -461,7 +384,7 @@ TEST_F(LatestChannel, WriterGoesOnWhateverThePinsClaim) {
   Random random;
   for (uint64_t number = 1; number <= 1000; ++number) {
     for (uint32_t pin = 0; pin < channel.geometry().pin_count; ++pin) {
-      channel.pin(pin).store(number % 2 ? static_cast<uint32_t>(random.up_to(slots))
+      channel.pins().slot[pin].store(number % 2 ? static_cast<uint32_t>(random.up_to(slots))
                                         : static_cast<uint32_t>(random.up_to(UINT32_MAX)));
     }
     const Bytes bytes = pattern(number, 32);
@@ -481,136 +404,5 @@ TEST_F(LatestChannel, WriterGoesOnWhateverThePinsClaim) {
     ASSERT_EQ(buffer, bytes);
   }
 }
-
-// ---- both ends at once ---------------------------------------------------------------
-
-// The writer goes on until the reader has seen enough: on a busy core they take
-// turns, and a fixed number could pass within one of them.
-class LatestChannelThreads : public LatestChannel {
- protected:
-  void run(uint32_t max_borrows, uint32_t max_loans, size_t largest) {
-    max_borrows_ = max_borrows;
-    max_loans_ = max_loans;
-    largest_ = largest;
-    Channel channel(shape_of(max_borrows, max_loans, largest, 0));
-    writer_.adopt(channel.view(), 1);
-    reader_.attach(channel.view());
-    std::thread producer([this] { produce(); });
-    consume();
-    is_enough_ = true;
-    producer.join();
-  }
-
- private:
-  static constexpr uint64_t kEnoughOfEach = 30;
-  struct Held {
-    channel::Borrowed view;
-    uint64_t until;  // look
-  };
-
-  // Each message follows from its number.
-  void produce() {
-    std::vector<std::byte*> loans;
-    uint64_t number = 0;
-    for (uint64_t round = 0; !is_enough_; ++round) {
-      const uint64_t dice = mix(round) % 8;
-      if (dice < 3 && loans.size() < max_loans_) {
-        loans.push_back(lend(writer_));
-        ASSERT_NE(loans.back(), nullptr);
-        continue;
-      }
-      if (dice == 3 && !loans.empty()) {
-        ASSERT_EQ(writer_.discard(loans.back()), WriteResult::kDone);
-        loans.pop_back();
-        continue;
-      }
-      const Bytes bytes = pattern(number + 1, pattern_size(number + 1, largest_));
-      if (dice > 5 && !loans.empty()) {
-        const size_t which = mix(~round) % loans.size();
-        store(loans[which], bytes);
-        ASSERT_EQ(writer_.publish(loans[which], bytes.size(), 0), WriteResult::kDone);
-        loans.erase(loans.begin() + static_cast<std::ptrdiff_t>(which));
-      } else {
-        writer_.write(bytes.data(), bytes.size(), 0);
-      }
-      published_.store(++number, std::memory_order_release);
-    }
-  }
-
-  // Reads and borrows by turns.
-  void consume() {
-    const uint64_t messages = count(100000, 50000000);
-    Bytes buffer(largest_);
-    std::vector<Held> held;
-    uint64_t last = 0, reads = 0, borrows = 0;
-    for (uint64_t look = 0; last < messages || reads < kEnoughOfEach ||
-                            (max_borrows_ != 0 && borrows < kEnoughOfEach);
-         ++look) {
-      give_back_what_is_due(held, look);
-      channel::Message message;
-      channel::ReadResult result;
-      const uint64_t before = published_.load(std::memory_order_acquire);
-      if (mix(look) % 2 == 0 && held.size() < max_borrows_) {
-        channel::Borrowed view;
-        result = reader_.borrow(view, look % 64 == 0);
-        message = view.message;
-        if (result == channel::ReadResult::kMessage) {
-          held.push_back({view, look + mix(~look) % 64});
-          expect_intact(held.back());
-          ++borrows;
-        }
-      } else {
-        result = reader_.read(buffer.data(), buffer.size(), message, look % 64 == 0);
-        if (result == channel::ReadResult::kMessage) {
-          ASSERT_TRUE(is_pattern(buffer.data(), message.size, message.number)) << "torn";
-          ++reads;
-        }
-      }
-      if (result == channel::ReadResult::kMessage) {
-        ASSERT_GT(message.number, last);
-        ASSERT_EQ(message.size, pattern_size(message.number, largest_));
-        last = message.number;
-      } else {
-        ASSERT_EQ(result, channel::ReadResult::kNothing);
-        std::this_thread::yield();
-      }
-      ASSERT_GE(last, before) << "published before the call, and not seen";
-    }
-    for (const Held& one : held) expect_intact(one);
-  }
-
-  void give_back_what_is_due(std::vector<Held>& held, uint64_t look) {
-    for (size_t i = 0; i < held.size();) {
-      if (look < held[i].until) {
-        ++i;
-        continue;
-      }
-      expect_intact(held[i]);
-      ASSERT_TRUE(reader_.release(held[i].view.token, held[i].view.serial));
-      held.erase(held.begin() + static_cast<std::ptrdiff_t>(i));
-    }
-  }
-
-  static void expect_intact(const Held& held) {
-    const channel::Message& message = held.view.message;
-    const Bytes bytes = load(held.view.data, message.size);
-    ASSERT_TRUE(is_pattern(bytes.data(), bytes.size(), message.number))
-        << "message " << message.number << " was overwritten while borrowed";
-  }
-
-  uint32_t max_borrows_ = 0;
-  uint32_t max_loans_ = 0;
-  size_t largest_ = 0;
-  channel::LatestWriter writer_;
-  channel::LatestReader reader_;
-  std::atomic<uint64_t> published_{0};
-  std::atomic<bool> is_enough_{false};
-};
-
-TEST_F(LatestChannelThreads, NothingIsTornWhereEverySlotIsNeeded) { run(0, 0, 64); }
-TEST_F(LatestChannelThreads, BorrowedMessagesStayWhole) { run(1, 0, 64); }
-TEST_F(LatestChannelThreads, LoansAreSeenByNobodyBeforeTheyArePublished) { run(0, 3, 64); }
-TEST_F(LatestChannelThreads, LoansAndBorrowsOfManySizesAtOnce) { run(3, 3, 3000); }
-TEST_F(LatestChannelThreads, ManyBorrowsOfOneLine) { run(20, 1, 40); }
 
 }  // namespace

@@ -97,7 +97,7 @@ const std::vector<Uncaught> uncaught = {
     {"R1", in("find_by_hint", "sequence.load"), "the same"},
     {"W2", in("mark", "word.store(before"),
      "what puts an old message back need not tell it again: R2 or R1 has"},
-    {"F1", in("take_another_slot", "atomic_thread_fence"), "only where a peer lies about pins"},
+    {"F1", in("take_another_slot", "atomic_thread_fence"), "only where every slot seems pinned: a peer lies, or pins move on meanwhile"},
     {"P1", in("attach", "pin.store"), "nothing was read under the pins of a dead reader"},
     {"P1", in("read_after_lap", "ring_.pins[0].store"), "a copy under a pin is validated by R4 besides"},
     {"P1", in("borrow", "ring_.pins[free].store"), "nothing was read in place"},
