@@ -2,8 +2,10 @@
 // being copied, a segment that is marked, more hands than can be remembered.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstring>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "channel/latest.h"
@@ -62,6 +64,30 @@ TEST_F(Latest, OnlyFreeSlotIsTakenThoughALiarClaimsToReadIt) {
     ASSERT_EQ(observer.read(&word_, sizeof word_, message_, false), ReadResult::kMessage);
     ASSERT_EQ(word_, number);
   }
+}
+
+// It may hold each slot that the writer comes to, one after the other.
+TEST_F(Latest, MessagesComeThroughThoughALiarsPinFliesAbout) {
+  SlotMemory memory(shape_of(0, 0, kLargest));
+  writer_.adopt(memory.view(), 1);
+  std::atomic<bool> is_over{false};
+  std::thread liar([&] {
+    for (uint32_t slot = 0; !is_over; slot = (slot * 5 + 3) % 16) {
+      memory.pins().slot[0].store(slot % (memory.geometry().slot_count + 1));
+    }
+  });
+  LatestObserver observer;
+  observer.attach(memory.view());
+  for (uint64_t number = 1; number <= 200'000; ++number) {
+    write(number);
+    if (observer.read(&word_, sizeof word_, message_, false) != ReadResult::kMessage ||
+        word_ != number) {
+      ADD_FAILURE() << "message " << number << " is not found";
+      break;
+    }
+  }
+  is_over = true;
+  liar.join();
 }
 
 TEST_F(Latest, LoanIsNotPublishedLargerThanItWasMade) {
