@@ -94,7 +94,7 @@ enum ESHMDelivery {
 enum ESHMDirection { ESHM_M2S = 0 /* master to slave */, ESHM_S2M = 1 };
 
 enum ESHMPeerState {
-  ESHM_PEER_NEVER_SEEN = 0,
+  ESHM_PEER_NEVER_SEEN = 0, /* nobody has come yet */
   ESHM_PEER_ALIVE = 1,
   ESHM_PEER_STALE = 2, /* its heartbeat stands still: hung, stopped, starved or exiting */
   ESHM_PEER_DEAD = 3,  /* its process has ended, the kernel says so */
@@ -105,8 +105,8 @@ enum ESHMEvent {
   ESHM_EVENT_CONNECTED = 0,   /* the peer was seen for the first time */
   ESHM_EVENT_STALE = 1,
   ESHM_EVENT_ALIVE = 2,       /* after STALE: the same peer beats again */
-  ESHM_EVENT_DEAD = 3,
-  ESHM_EVENT_LEFT = 4,
+  ESHM_EVENT_DEAD = 3,        /* also of a peer that came and went between two looks */
+  ESHM_EVENT_LEFT = 4,        /* likewise */
   ESHM_EVENT_RECONNECTED = 5, /* after DEAD or LEFT, or at a take-over: a new peer is there */
   ESHM_EVENT_SUPERSEDED = 6,  /* this handle's role was taken over by another process */
   ESHM_EVENT_GAVE_UP = 7      /* slave: the retry policy is spent */

@@ -92,21 +92,25 @@ const Row kRows[] = {
     {"its counter stands still for a day", {86'400'000, true, kKnown, 0, 5},
      {kConnects, kGoesStale, kStaysStale, kStaysDead, kStaysLeft}},
     {"its lock is free", {1001, false, kKnown, 0, 5},
-     {kStaysNeverSeen, kDies, kDies, kStaysDead, kStaysLeft}},
+     {kDies, kDies, kDies, kStaysDead, kStaysLeft}},
     {"its lock is free, and it beat shortly before", {1001, false, kKnown, 0, 6},
-     {kStaysNeverSeen, kDies, kDies, kStaysDead, kStaysLeft}},
+     {kDies, kDies, kDies, kStaysDead, kStaysLeft}},
     {"it has said good-bye, and still has its lock", {1001, true, kKnown, kKnown, 6},
      {kConnects, kStaysAlive, kBeatsAgain, kStaysDead, kStaysLeft}},
     {"it has said good-bye, and its lock is free", {1001, false, kKnown, kKnown, 6},
-     {kStaysNeverSeen, kLeaves, kLeaves, kStaysDead, kStaysLeft}},
+     {kLeaves, kLeaves, kLeaves, kStaysDead, kStaysLeft}},
     {"its lock is free, and one before it had said good-bye", {1001, false, kKnown, 7, 5},
-     {kStaysNeverSeen, kDies, kDies, kStaysDead, kStaysLeft}},
+     {kDies, kDies, kDies, kStaysDead, kStaysLeft}},
     {"another one holds the role", {1001, true, kOther, 0, 0},
      {kConnects, kReconnects, kReconnects, kReconnects, kReconnects}},
     {"another one after a good-bye of the known one", {1001, true, kOther, kKnown, 0},
      {kConnects, kReconnects, kReconnects, kReconnects, kReconnects}},
     {"another one came and died between two looks", {1001, false, kOther, 0, 0},
-     {kStaysNeverSeen, kDies, kDies, kStaysDead, kStaysLeft}},
+     {kDies, kDies, kDies, kDies, kDies}},
+    {"another one came and left between two looks", {1001, false, kOther, kOther, 0},
+     {kLeaves, kLeaves, kLeaves, kLeaves, kLeaves}},
+    {"the known one left, another one came and died", {1001, false, kOther, kKnown, 0},
+     {kDies, kDies, kDies, kDies, kDies}},
 };
 
 TEST(PeerWatchRules, EveryTransition) {
@@ -320,9 +324,10 @@ TEST(PeerWatchRules, NoWalkOfAPeersLifeIsMistold) {
                       lives && !is_complete};
     sighting.holds_lock = watch.needs_lock_probe(sighting) ? lives : watch.is_there();
     const ESHMPeerState before = watch.state();
+    const uint64_t before_incarnation = watch.incarnation();
     const auto event = watch.see(sighting);
-    ASSERT_EQ(event.has_value(),
-              before != watch.state() || event == ESHM_EVENT_RECONNECTED);
+    const bool is_another = before_incarnation != watch.incarnation();
+    ASSERT_EQ(event.has_value(), before != watch.state() || is_another);
     const bool is_known = watch.incarnation() == incarnation && incarnation != 0;
     if (lives && is_complete) {
       ASSERT_TRUE(watch.is_there() && is_known) << "a living peer is told dead, step " << step;
@@ -337,6 +342,7 @@ TEST(PeerWatchRules, NoWalkOfAPeersLifeIsMistold) {
       sighting.holds_lock = watch.needs_lock_probe(sighting) ? lives : watch.is_there();
       watch.see(sighting);  // the second look, at the latest
       ASSERT_FALSE(watch.is_there()) << "a dead peer is told alive, step " << step;
+      ASSERT_EQ(watch.incarnation(), incarnation) << "one was not seen, step " << step;
     }
     alive_told += event == ESHM_EVENT_CONNECTED || event == ESHM_EVENT_RECONNECTED;
     stale_told += event == ESHM_EVENT_STALE;

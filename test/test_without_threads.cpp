@@ -69,6 +69,35 @@ TEST_P(WithoutThreads, MasterIsToldWhatBecomesOfItsSlave) {
   wait_for_state(master.get(), ESHM_PEER_LEFT);
 }
 
+// It looks at its slave in its calls, and makes none while that one lives.
+TEST_P(WithoutThreads, SlaveThatCameAndWentBetweenTwoLooksIsTold) {
+  EventLog events;
+  const Link master = open_link(master_config());
+  ASSERT_TRUE(master) << last_error();
+  events.listen_to(master.get());
+  const auto come_and_say = [this](const char* text, bool leaves) {
+    Child slave([this, text, leaves](Wire&) {
+      Link link = open_link(for_ever(config(ESHM_ROLE_SLAVE)));
+      CHILD_CHECK(write_text(link.get(), text) == ESHM_SUCCESS);
+      if (!leaves) raise(SIGKILL);
+      return 0;
+    });
+    EXPECT_EQ(slave.join(), leaves ? 0 : 128 + SIGKILL);
+  };
+  come_and_say("killed", false);
+  wait_for_state(master.get(), ESHM_PEER_DEAD);
+  EXPECT_EQ(read_text(master.get(), 0), "killed");
+  come_and_say("left", true);
+  wait_for_state(master.get(), ESHM_PEER_LEFT);
+  EXPECT_EQ(read_text(master.get(), 0), "left");
+  come_and_say("left again", true);
+  wait_until([&] {
+    (void)remote_state(master.get());
+    return events.count_of(ESHM_EVENT_LEFT) == 2;
+  });
+  EXPECT_EQ(events.count_of(ESHM_EVENT_DEAD), 1u);
+}
+
 TEST_P(WithoutThreads, BlockedReadBeatsForAsLongAsItWaits) {
   ESHMConfig watching = config(ESHM_ROLE_MASTER);
   watching.stale_threshold_ms = 2000;

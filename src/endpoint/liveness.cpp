@@ -8,10 +8,12 @@ std::optional<ESHMEvent> PeerWatch::see(const Sighting& sighting) {
   const bool was_there = is_there();
   if (!sighting.holds_lock) {
     half_way_since_ns_ = 0;
-    if (was_there) return lose(sighting.left == incarnation_ && !is_nameless_);
-    if (has_peer_ && !was_met_) {
-      incarnation_ = sighting.incarnation;
-      return lose(incarnation_ != 0 && sighting.left == incarnation_);
+    // Another one came and went between two looks: its end is told all the same.
+    const bool is_another = sighting.incarnation != 0 && sighting.incarnation != incarnation_;
+    if (is_another) incarnation_ = sighting.incarnation;
+    const bool has_record = incarnation_ != 0 && (is_another || !is_nameless_);
+    if (is_another || was_there || (has_peer_ && !was_met_)) {
+      return lose(has_record && sighting.left == incarnation_);
     }
     return std::nullopt;  // nobody yet, or gone and still gone
   }
@@ -41,7 +43,7 @@ std::optional<ESHMEvent> PeerWatch::meet(const Sighting& sighting) {
 }
 
 std::optional<ESHMEvent> PeerWatch::lose(bool said_good_bye) {
-  was_met_ |= has_peer_;
+  was_met_ = true;
   is_nameless_ = false;
   state_ = said_good_bye ? ESHM_PEER_LEFT : ESHM_PEER_DEAD;
   return said_good_bye ? ESHM_EVENT_LEFT : ESHM_EVENT_DEAD;
