@@ -1,13 +1,11 @@
 // A process that forks while it has a link.
-#include <poll.h>
-#include <unistd.h>
-
 #include <atomic>
 #include <thread>
 #include <vector>
 
 #include "support/child.h"
 #include "support/counts.h"
+#include "support/heir.h"
 #include "support/link.h"
 
 namespace {
@@ -90,37 +88,24 @@ TEST_P(Fork, ChildOfABusyProcessMayOpenItsOwn) {
 // The child keeps running, with all that it inherited; the role was the
 // parent's alone.
 TEST_P(Fork, ParentsRoleEndsWithTheParentThoughItsChildLives) {
-  int until_closed[2], still_there[2];
-  ASSERT_EQ(pipe(until_closed), 0);
-  ASSERT_EQ(pipe(still_there), 0);
+  Heir heir;
   Child parent([&](Wire& wire) {
     const Link link = open_link(config(ESHM_ROLE_MASTER));
     CHILD_CHECK(link);
-    close(until_closed[1]);
-    close(still_there[0]);
-    if (fork() == 0) {  // no Child: it is to outlive its parent
-      alarm(watchdog_seconds());
-      char byte;
-      _exit(read(until_closed[0], &byte, 1) == 0 ? 0 : 1);
-    }
+    heir.be_born();
     wire.say("forked");
     wire.hear();
     return 0;
   });
-  close(until_closed[0]);
-  close(still_there[1]);
+  heir.is_anothers();
   ASSERT_EQ(parent.hear(), "forked");
   parent.kill_now();
   {
     const Link next = open_link(config(ESHM_ROLE_MASTER));
     EXPECT_TRUE(next) << last_error();
-    pollfd grandchild{still_there[0], POLLIN, 0};
-    EXPECT_EQ(poll(&grandchild, 1, 0), 0) << "the parent's child has not outlived it";
+    EXPECT_TRUE(heir.lives()) << "the parent's child has not outlived it";
   }
-  close(until_closed[1]);
-  char byte;
-  EXPECT_EQ(read(still_there[0], &byte, 1), 0);
-  close(still_there[0]);
+  heir.end();
 }
 
 ESHM_ON_BOTH_BACKENDS(Fork);

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "support/counts.h"
+#include "support/heir.h"
 #include "support/player.h"
 
 extern char** environ;
@@ -74,25 +75,17 @@ TEST_P(ForkAndExec, EachCallOfAChildIsRefusedAndTheParentFeelsNothing) {
 // What the child inherited must not keep the parent alive in the peer's eyes.
 TEST_P(ForkAndExec, ParentsDeathIsToldThoughItsChildLivesAndHoldsAllItInherited) {
   for (ESHMRole role : {ESHM_ROLE_MASTER, ESHM_ROLE_SLAVE}) {
-    int until_closed[2], until_gone[2];
-    ASSERT_EQ(pipe(until_closed), 0);
-    ASSERT_EQ(pipe(until_gone), 0);
+    Heir heir;
     Child parent([&](Wire& wire) {
       const Link link = open_link(patient(role));
       wire.say(outcome(link));
       wire.hear();
-      close(until_closed[1]);
-      if (fork() == 0) {
-        alarm(watchdog_seconds());
-        char byte;
-        _exit(read(until_closed[0], &byte, 1) == 0 ? 0 : 1);
-      }
+      heir.be_born();
       wire.say("forked");
       wire.hear();
       return 0;
     });
-    close(until_closed[0]);
-    close(until_gone[1]);
+    heir.is_anothers();
     if (role == ESHM_ROLE_MASTER) {
       ASSERT_EQ(parent.hear(), "open");
     }
@@ -110,12 +103,7 @@ TEST_P(ForkAndExec, ParentsDeathIsToldThoughItsChildLivesAndHoldsAllItInherited)
     Child next = obeying(patient(role));
     EXPECT_EQ(next.hear(), "open");
     leave(next);
-    close(until_closed[1]);
-    // Its end of the second pipe closes behind its mappings: nothing of the
-    // segment is held any more.
-    char byte;
-    EXPECT_EQ(read(until_gone[0], &byte, 1), 0);
-    close(until_gone[0]);
+    heir.end();
   }
 }
 

@@ -1,18 +1,14 @@
 // A hung master is replaced: one successor, whoever dies or wakes up meanwhile,
 // and its slave comes along. More of this in test_roles.cpp.
-#include <fcntl.h>
-#include <sys/ptrace.h>
 #include <sys/stat.h>
-#include <sys/user.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <thread>
 #include <vector>
 
 #include "support/counts.h"
 #include "support/player.h"
+#include "support/traced_opener.h"
 
 namespace {
 
@@ -279,64 +275,17 @@ TEST_P(Replace, ReplacerKilledAtRandomMomentsTheNextStartHeals) {
 
 #if defined(__x86_64__)
 
-// Runs eshm_init under a tracer and kills it before its system call number
-// `steps` after it first asked for a lock that can be had.
-class StoppedReplacer {
- public:
-  explicit StoppedReplacer(const ESHMConfig& config)
-      : child_([config](Wire& wire) {
-          ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
-          raise(SIGSTOP);
-          const Link link = open_link(config);
-          wire.say(outcome(link));
-          wire.hear();
-          return 0;
-        }) {}
-
-  // False: it was through before.
-  bool run_and_kill(uint64_t steps) {
-    int status = 0;
-    EXPECT_EQ(waitpid(child_.pid(), &status, 0), child_.pid());
-    EXPECT_TRUE(WIFSTOPPED(status));
-    EXPECT_EQ(ptrace(PTRACE_SETOPTIONS, child_.pid(), nullptr,
-                     PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL),
-              0);
-    bool counts = false;
-    for (uint64_t taken = 0; taken < steps;) {
-      if (!to_next_system_call()) return false;
-      counts |= asks_for_a_lock();
-      taken += counts;
-      if (child_.has_news()) return false;  // the role is taken
-    }
-    child_.kill_now();
-    return true;
+// Killed before its system call number `steps` after it first asked for a lock that
+// can be had. False: it was through before.
+bool kill_at_step(TracedOpener& opener, uint64_t steps) {
+  bool counts = false;
+  for (uint64_t taken = 0; taken < steps; taken += counts) {
+    if (!opener.to_next_stop()) return false;
+    counts |= opener.call().asks_for_a_lock();
   }
-
-  // The tracer lets go of it.
-  void let_go() {
-    ptrace(PTRACE_DETACH, child_.pid(), nullptr, nullptr);
-    child_.kill_now();
-  }
-
- private:
-  // To the entry of one or to its exit.
-  bool to_next_system_call() {
-    for (int signal = 0;;) {
-      ptrace(PTRACE_SYSCALL, child_.pid(), nullptr, signal);
-      int status = 0;
-      if (waitpid(child_.pid(), &status, 0) != child_.pid() || !WIFSTOPPED(status)) return false;
-      if (WSTOPSIG(status) == (SIGTRAP | 0x80)) return true;
-      signal = WSTOPSIG(status);
-    }
-  }
-  bool asks_for_a_lock() {
-    user_regs_struct registers;
-    if (ptrace(PTRACE_GETREGS, child_.pid(), nullptr, &registers) != 0) return false;
-    return registers.orig_rax == 72 && registers.rsi == F_OFD_SETLK;  // fcntl
-  }
-
-  Child child_;
-};
+  opener.child().kill_now();
+  return true;
+}
 
 TEST_P(Replace, ReplacerKilledAtEachSystemCallTheNextStartHeals) {
   Random random;
@@ -347,9 +296,9 @@ TEST_P(Replace, ReplacerKilledAtEachSystemCallTheNextStartHeals) {
     const Link slave = open_link(patient_slave());
     ASSERT_TRUE(slave) << last_error();
     old_master.stop();
-    StoppedReplacer replacer(impatient_master());
-    const bool is_through = !replacer.run_and_kill(step);
-    if (is_through) replacer.let_go();
+    TracedOpener replacer(impatient_master());
+    const bool is_through = !kill_at_step(replacer, step);
+    if (is_through) replacer.child().kill_now();
     killed += !is_through;
     old_master.go_on();
     expect_one_master(successor(), old_master, slave.get(), "step " + std::to_string(step));
