@@ -55,6 +55,19 @@ inline Child obeying(const ESHMConfig& config) {
   });
 }
 
+// Started already, so that only its eshm_init is between an order and its answer.
+inline Child standing_by(const ESHMConfig& config) {
+  Child child([config](Wire& wire) {
+    wire.say("ready");
+    wire.hear();
+    const Link link = open_link(config);
+    wire.say(outcome(link));
+    return link ? obey(wire, link) : 0;
+  });
+  EXPECT_EQ(child.hear(), "ready");
+  return child;
+}
+
 inline std::string ask(Child& child, const std::string& order) {
   child.say(order);
   return child.hear();
