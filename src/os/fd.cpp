@@ -1,33 +1,42 @@
 #include "os/fd.h"
 
 #include <pthread.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <new>
 #include <vector>
 
 namespace eshm::os {
 namespace {
 
 struct OpenFile {
-  int number;
-  dev_t device;
-  ino_t inode;
+  uint64_t serial = 0;  // of its Fd; 0: this number is not the library's
+  dev_t device = 0;
+  ino_t inode = 0;
 };
 
-bool refers_to(int number, dev_t device, ino_t inode) {
-  struct stat now;
-  return fstat(number, &now) == 0 && now.st_dev == device && now.st_ino == inode;
-}
-
-// Every descriptor of the library in this process. Constructed on first use
-// and never destroyed: a thread may still close one while the process exits.
+// Every descriptor of the library in this process, by its number. Constructed on
+// first use and never destroyed: a thread may still close one while the process
+// exits.
 struct Registry {
   pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
   std::vector<OpenFile> files;
+  uint64_t last_serial = 0;
+
+  bool is_of(int number, uint64_t serial) const {
+    return size_t(number) < files.size() && files[size_t(number)].serial == serial;
+  }
+  // Whether the number still means what was opened there.
+  bool is_unchanged(int number) const {
+    const OpenFile& file = files[size_t(number)];
+    struct stat now;
+    return fstat(number, &now) == 0 && now.st_dev == file.device && now.st_ino == file.inode;
+  }
 };
 
 Registry& registry() {
@@ -41,8 +50,9 @@ void after_fork_in_parent() { pthread_mutex_unlock(&registry().mutex); }
 
 void after_fork_in_child() {
   Registry& mine = registry();
-  for (const OpenFile& file : mine.files) {
-    if (refers_to(file.number, file.device, file.inode)) ::close(file.number);
+  for (size_t number = 0; number < mine.files.size(); ++number) {
+    const bool is_ours = mine.files[number].serial != 0 && mine.is_unchanged(int(number));
+    if (is_ours) ::close(int(number));
   }
   mine.files.clear();
   // Only this thread came along, and it holds the mutex.
@@ -73,8 +83,7 @@ int Fd::open(const std::function<int()>& opener, Fd& out) {
   Fd fresh;
   {
     const RegistryLock lock;
-    auto& files = registry().files;
-    files.reserve(files.size() + 1);  // without memory nothing is opened
+    Registry& mine = registry();
     const int number = opener();
     if (number < 0) return errno;
     struct stat meta;
@@ -83,18 +92,26 @@ int Fd::open(const std::function<int()>& opener, Fd& out) {
       ::close(number);
       return failure;
     }
+    try {
+      if (mine.files.size() <= size_t(number)) mine.files.resize(size_t(number) + 1);
+    } catch (const std::bad_alloc&) {
+      ::close(number);
+      throw;
+    }
     fresh.number_ = number;
-    fresh.device_ = meta.st_dev;
-    fresh.inode_ = meta.st_ino;
-    fresh.epoch_ = fork_epoch();
-    files.push_back({number, meta.st_dev, meta.st_ino});
+    fresh.serial_ = ++mine.last_serial;
+    // If an Fd had this number, the application closed it.
+    mine.files[size_t(number)] = {fresh.serial_, meta.st_dev, meta.st_ino};
   }
   out = std::move(fresh);
   return 0;
 }
 
 bool Fd::is_still_ours() const {
-  return is_open() && epoch_ == fork_epoch() && refers_to(number_, device_, inode_);
+  if (!is_open()) return false;
+  const RegistryLock lock;
+  const Registry& mine = registry();
+  return mine.is_of(number_, serial_) && mine.is_unchanged(number_);
 }
 
 bool Fd::is_called(const char* kind) const {
@@ -108,15 +125,10 @@ bool Fd::is_called(const char* kind) const {
 }
 
 void Fd::forget() {
-  if (is_open() && epoch_ == fork_epoch()) {  // else the at-fork handler has closed it
+  if (is_open()) {
     const RegistryLock lock;
-    auto& files = registry().files;
-    for (auto file = files.begin(); file != files.end(); ++file) {
-      if (file->number != number_ || file->inode != inode_) continue;
-      *file = files.back();
-      files.pop_back();
-      break;
-    }
+    Registry& mine = registry();
+    if (mine.is_of(number_, serial_)) mine.files[size_t(number_)] = {};
   }
   number_ = -1;
 }

@@ -2,8 +2,6 @@
 // closes what it did not open.
 #pragma once
 
-#include <sys/stat.h>
-
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -24,7 +22,8 @@ void count_forks();
 // A forked child closes it before fork() returns there: a descriptor that the
 // child kept would keep the parent's locks. An application may close it
 // behind our back (close_range) and its number may then mean a file of the
-// application's: so it is compared with what was opened before it is closed.
+// application's, or of another Fd: so it is compared with what was opened before
+// it is closed.
 class Fd {
  public:
   Fd() = default;
@@ -52,15 +51,11 @@ class Fd {
  private:
   void swap(Fd& other) noexcept {
     std::swap(number_, other.number_);
-    std::swap(device_, other.device_);
-    std::swap(inode_, other.inode_);
-    std::swap(epoch_, other.epoch_);
+    std::swap(serial_, other.serial_);
   }
 
   int number_ = -1;
-  dev_t device_ = 0;
-  ino_t inode_ = 0;
-  uint32_t epoch_ = 0;
+  uint64_t serial_ = 0;  // never given twice
 };
 
 }  // namespace eshm::os

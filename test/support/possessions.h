@@ -50,13 +50,18 @@ inline bool operator==(const Possessions& one, const Possessions& other) {
 // The service thread opens and closes what it needs a little after the fact.
 inline Possessions settled() {
   Possessions last;
-  for (int quiet = 0; quiet < 30; ++quiet) {
+  for (int quiet = 0; quiet < 100; ++quiet) {
     pause_ms(1);
     const Possessions now;
     if (!(now == last)) quiet = 0;
     last = now;
   }
   return last;
+}
+
+// A thread that was joined may be in /proc for a moment yet. A leak never ends this.
+inline void wait_for(const Possessions& before) {
+  wait_until([&] { return Possessions() == before; });
 }
 
 inline void expect_same(const Possessions& before, const Possessions& after) {
