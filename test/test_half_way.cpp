@@ -172,21 +172,28 @@ TEST_P(HalfWay, SuccessorOfAKilledReplacerGoesWhenTheNameIsBornAgain) {
   EXPECT_EQ(files_of(name()).size(), 1u);
 }
 
-// Killed behind the mark: the name means a segment that counts no more.
+// Killed behind the mark: the name means a segment that counts no more, whether its
+// old master still hangs or is gone.
 TEST_P(HalfWay, SlaveOfAMarkedSegmentRemovesItWhenItGivesUp) {
-  Child old_master = obeying(watchful(ESHM_ROLE_MASTER));
-  ASSERT_EQ(old_master.hear(), "open");
-  ESHMConfig config = this->config(ESHM_ROLE_SLAVE);
-  config.max_reconnect_attempts = 3;
-  config.reconnect_retry_interval_ms = 10;
-  const Link slave = open_link(config);
-  ASSERT_TRUE(slave) << last_error();
-  old_master.stop();
-  TracedOpener replacer(watchful(ESHM_ROLE_MASTER));
-  replacer.kill_at([](const SystemCall& call) { return call.will_rename(); });
-  old_master.kill_now();
-  while (write_text(slave.get(), "x") != ESHM_ERROR_MASTER_STALE) pause_ms(1);
-  wait_until([&] { return files_of(name()).empty(); });
+  ESHMConfig hasty = config(ESHM_ROLE_SLAVE);
+  hasty.max_reconnect_attempts = 3;
+  hasty.reconnect_retry_interval_ms = 10;
+  for (bool old_master_hangs : {true, false}) {
+    Child old_master = obeying(watchful(ESHM_ROLE_MASTER));
+    ASSERT_EQ(old_master.hear(), "open");
+    const Link slave = open_link(hasty);
+    ASSERT_TRUE(slave) << last_error();
+    old_master.stop();
+    TracedOpener replacer(watchful(ESHM_ROLE_MASTER));
+    replacer.kill_at([](const SystemCall& call) { return call.will_rename(); });
+    if (!old_master_hangs) old_master.kill_now();
+    while (write_text(slave.get(), "x") != ESHM_ERROR_MASTER_STALE) pause_ms(1);
+    wait_until([&] { return files_of(name()).empty(); });
+    if (!old_master_hangs) continue;
+    old_master.go_on();
+    EXPECT_EQ(ask(old_master, "write grave"), std::to_string(ESHM_ERROR_SUPERSEDED));
+    leave(old_master);
+  }
 }
 
 // The slave was to come over: nobody else gets its seat from the one who heals.

@@ -82,7 +82,9 @@ Failure remove_name_of(const Settings& settings, ESHMRole role,
     }
     pause_a_little();
   }
-  const bool is_last = role == ESHM_ROLE_MASTER || !segment->is_held(layout::kMasterByte);
+  // A master that was superseded does not come back, though it may hang and hold its lock.
+  const bool is_last = role == ESHM_ROLE_MASTER || segment->is_superseded() ||
+                       !segment->is_held(layout::kMasterByte);
   if (!is_last || !segment->is_named(settings)) return success();
   remove_abandoned_successor(settings);
   const int failure = os::unlink_name(os::object_path(settings.name));

@@ -418,7 +418,8 @@ inline read() {
 #ifdef UNLINK_UNSEEN
 #define MAY_UNLINK true
 #else
-#define MAY_UNLINK (IS_NAMED && !HERE.marked && (HERE.master == me || HERE.master == 0))
+/* A marked segment has lost its master, though that one may hang and hold its lock. */
+#define MAY_UNLINK (IS_NAMED && (HERE.marked || HERE.master == me || HERE.master == 0))
 #endif
 
 inline try_take_succession_or_wait() {
