@@ -19,7 +19,10 @@
 #include <utility>
 #include <vector>
 
+#include "api/settings_of.h"
+#include "endpoint/segment_file.h"
 #include "layout/segment.h"
+#include "os/process.h"
 #include "support/counts.h"
 #include "support/player.h"
 
@@ -80,15 +83,14 @@ TEST_P(Kill, KilledAtRandomMomentsIsToldDeadAndNeverWhileItLives) {
     }
     wait_for_state(link.get(), ESHM_PEER_ALIVE);
 
-    enum Phase { kSeenAlive, kKilled, kOver };
-    std::atomic<int> phase{kSeenAlive};
+    std::atomic<uint64_t> phase{0};  // even: was seen alive, and is not yet killed
+    std::atomic<bool> is_over{false};
     std::atomic<uint64_t> looks{0};
     std::thread watcher([&] {
-      while (phase != kOver) {
-        const bool lived_before = phase == kSeenAlive;
+      while (!is_over) {
+        const uint64_t phase_before = phase;
         const ESHMPeerState state = remote_state(link.get());
-        const bool lives = phase == kSeenAlive;
-        if (lived_before && lives) {
+        if (phase_before % 2 == 0 && phase == phase_before) {
           EXPECT_EQ(state, ESHM_PEER_ALIVE);
         }
         EXPECT_NE(state, ESHM_PEER_LEFT);
@@ -98,16 +100,16 @@ TEST_P(Kill, KilledAtRandomMomentsIsToldDeadAndNeverWhileItLives) {
     });
     for (uint64_t round = 0; round < count(20, 1000); ++round) {
       usleep(static_cast<useconds_t>(random.up_to(4000)));
-      phase = kKilled;
+      ++phase;
       victim.kill_now();
       wait_for_state(link.get(), ESHM_PEER_DEAD);
       EXPECT_FALSE(lock_is_held(victims_role));
       victim = talker(victims_role);
       EXPECT_EQ(victim.hear(), "open");
       wait_for_state(link.get(), ESHM_PEER_ALIVE);
-      phase = kSeenAlive;
+      ++phase;
     }
-    phase = kOver;
+    is_over = true;
     watcher.join();
     EXPECT_GT(looks, 0u);
     victim.kill_now();
@@ -394,16 +396,32 @@ class HalfExited : public Kill {
     return Child([config = patient(role)](Wire& wire) {
       const Link link = open_link(config);
       CHILD_CHECK(link);
-      wire.say("open");
-      if (syscall(SYS_clone, CLONE_FILES | SIGCHLD, nullptr, nullptr, nullptr, nullptr) == 0) {
-        alarm(watchdog_seconds());
-        detach_all();
-        wire.say(std::to_string(getpid()));
-        for (;;) pause();
-      }
-      for (;;) pause();
-      return 0;
+      return share_files(wire);
     });
+  }
+  // The same of one that is changing the roles.
+  Child sharing_the_succession() const {
+    return Child([config = patient(ESHM_ROLE_SLAVE)](Wire& wire) {
+      eshm::endpoint::Settings settings;
+      CHILD_CHECK(!eshm::api::settings_of(config, settings));
+      std::shared_ptr<eshm::endpoint::SegmentFile> segment;
+      CHILD_CHECK(!eshm::endpoint::SegmentFile::open(
+          settings, eshm::endpoint::look_at_name(settings), segment));
+      eshm::endpoint::Succession succession(segment);
+      CHILD_CHECK(succession.try_take());
+      return share_files(wire);
+    });
+  }
+  static int share_files(Wire& wire) {
+    wire.say("open");
+    if (syscall(SYS_clone, CLONE_FILES | SIGCHLD, nullptr, nullptr, nullptr, nullptr) == 0) {
+      alarm(watchdog_seconds());
+      detach_all();
+      wire.say(std::to_string(getpid()));
+      for (;;) pause();
+    }
+    for (;;) pause();
+    return 0;
   }
   // Dead, but not reaped.
   static void kill_without_reaping(const Child& child) {
@@ -454,6 +472,24 @@ TEST_P(HalfExited, SlaveWithoutMemoryIsWaitedForByTheNextMaster) {
   expect_waits_for(keeper, ESHM_ROLE_MASTER);
 }
 
+// Longer than the others wait for one that hangs.
+TEST_P(HalfExited, WhoDiedChangingTheRolesIsWaitedFor) {
+  const Link master = open_link(patient(ESHM_ROLE_MASTER));
+  ASSERT_TRUE(master) << last_error();
+  Child changer = sharing_the_succession();
+  ASSERT_EQ(changer.hear(), "open");
+  const pid_t keeper = pid_t(std::stol(changer.hear()));
+  kill_without_reaping(changer);
+  Child slave = obeying(patient(ESHM_ROLE_SLAVE));
+  pause_ms(1300);
+  EXPECT_FALSE(slave.has_news());
+  kill(keeper, SIGKILL);
+  ASSERT_EQ(slave.hear(), "open");
+  ASSERT_EQ(write_text(master.get(), "works"), ESHM_SUCCESS);
+  EXPECT_EQ(ask(slave, "wait"), "works");
+  leave(slave);
+}
+
 // ---- a process that takes the kernel long to tear down ----------------------------
 
 uint64_t available_mib() {
@@ -495,6 +531,12 @@ class LargeProcess : public Kill {
       wire.say(outcome(link));
       return link ? obey(wire, link) : 0;
     });
+  }
+
+  // Before it has felt the signal it cannot be told from one that hangs.
+  static void begin_to_kill(const Child& victim) {
+    kill(victim.pid(), SIGKILL);
+    wait_until([&] { return eshm::os::is_exiting(victim.pid()); });
   }
 };
 
@@ -539,17 +581,9 @@ TEST_P(LargeProcess, IsAdoptedByAStandbyMasterAndNeverReplaced) {
     ASSERT_EQ(stat(path().c_str(), &before), 0);
     ESHMConfig impatient = patient(ESHM_ROLE_MASTER);
     impatient.stale_threshold_ms = kThresholdMs;
-    Child standby([impatient](Wire& wire) {
-      wire.say("ready");
-      wire.hear();
-      const Link link = open_link(impatient);
-      wire.say(outcome(link));
-      return link ? obey(wire, link) : 0;
-    });
-    ASSERT_EQ(standby.hear(), "ready");
-    kill(master.pid(), SIGKILL);
-    standby.say("go");
-    ASSERT_EQ(standby.hear(), "open");
+    Child standby = standing_by(impatient);
+    begin_to_kill(master);
+    ASSERT_EQ(ask(standby, "open"), "open");
     struct stat after;
     ASSERT_EQ(stat(path().c_str(), &after), 0);
     EXPECT_EQ(before.st_ino, after.st_ino) << "replaced";
@@ -570,7 +604,7 @@ TEST_P(LargeProcess, ItsSeatIsWaitedForByTheNextSlave) {
     ASSERT_EQ(dying.hear(), "open");
     ESHMConfig impatient = patient(ESHM_ROLE_SLAVE);
     impatient.stale_threshold_ms = kThresholdMs;
-    kill(dying.pid(), SIGKILL);
+    begin_to_kill(dying);
     const Link next = open_link(impatient);
     EXPECT_TRUE(next) << last_error();
     dying.kill_now();
