@@ -281,12 +281,54 @@ TEST_P(Elsewhere, PeerThatLeavesBetweenTwoLooksHasLeft) {
   ASSERT_EQ(slave.hear(), "open");
   wait_for_state(master.get(), ESHM_PEER_ALIVE);
   slave.stop();
-  faults::before_next_look_at_a_lock([&slave] {
+  faults::at_next(faults::kBeforeALookAtALock, [&slave] {
     slave.go_on();
     leave(slave);
   });
   wait_until([&] { return remote_state(master.get()) > ESHM_PEER_STALE; });
   EXPECT_EQ(remote_state(master.get()), ESHM_PEER_LEFT);
+}
+
+// The lock that is found free is somebody's again at once.
+TEST_P(Elsewhere, PeerThatComesBehindTheLookThatFoundItsForerunnerDeadIsMet) {
+  const Link master = open_link(for_ever(config(ESHM_ROLE_MASTER)));
+  ASSERT_TRUE(master) << last_error();
+  Child slave = obeying(for_ever(config(ESHM_ROLE_SLAVE)));
+  ASSERT_EQ(slave.hear(), "open");
+  wait_for_state(master.get(), ESHM_PEER_ALIVE);
+  Child next = standing_by(for_ever(config(ESHM_ROLE_SLAVE)));
+  slave.stop();
+  faults::at_next(faults::kBeforeALookAtALock, [&] {
+    slave.kill_now();
+    faults::at_next(faults::kBehindALookAtALock, [&] { EXPECT_EQ(ask(next, "open"), "open"); });
+  });
+  wait_until([&] { return reconnects_of(master.get()) == 1; });
+  wait_for_state(master.get(), ESHM_PEER_ALIVE);
+  ASSERT_EQ(ask(next, "write met"), "0");
+  EXPECT_EQ(read_text(master.get(), UINT32_MAX), "met");
+  leave(next);
+}
+
+// With an interval of an hour only the watch can tell of a name, and it begins a
+// little after the first look.
+TEST_P(Elsewhere, MasterThatComesJustBeforeItsNameIsWatchedForIsFound) {
+  Link master = open_link(config(ESHM_ROLE_MASTER));
+  ASSERT_TRUE(master) << last_error();
+  ESHMConfig lasting = for_ever(config(ESHM_ROLE_SLAVE));
+  lasting.reconnect_retry_interval_ms = 3'600'000;
+  const Link slave = open_link(lasting);
+  ASSERT_TRUE(slave) << last_error();
+  Child next = standing_by(config(ESHM_ROLE_MASTER));
+  std::atomic<bool> is_there{false};
+  faults::at_next(faults::kBeforeNamesAreWatched, [&] {
+    EXPECT_EQ(ask(next, "open"), "open");
+    is_there = true;
+  });
+  master.reset();
+  wait_until([&] { return is_there.load(); });
+  ASSERT_EQ(ask(next, "write found"), "0");
+  EXPECT_EQ(read_text(slave.get(), UINT32_MAX), "found");
+  leave(next);
 }
 
 TEST_P(Elsewhere, ServiceThreadLivesOnWithoutMemory) {

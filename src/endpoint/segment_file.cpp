@@ -77,6 +77,8 @@ Sighting look_at(const SegmentFile& segment, ESHMRole role, const PeerWatch& wat
   const layout::RoleRecord& record = segment.record(role);
   Sighting sighting;
   sighting.now_ns = now_ns;
+  // Before the probe: whose number stood here while the lock was still to be asked for,
+  // and is found free, is gone for good. Behind it, it might be a living newcomer's.
   sighting.incarnation = record.incarnation.load(memory_order_acquire);
   sighting.left = record.left.load(memory_order_relaxed);
   sighting.beats = page.beat[is_master ? 0 : 1].line.beats.load(memory_order_relaxed);

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <new>
 #include <system_error>
+#include <utility>
 
 #include "os/clock.h"
 
@@ -94,7 +95,8 @@ void Service::run() {
     const uint64_t now = os::monotonic_ns();
     beat_when_due(now, next_tick_ns);
     check_lock_files(now);
-    const bool name_changed = woken && take_signs();
+    const bool was_blind = std::exchange(was_blind_to_names_, false);
+    const bool name_changed = (woken && take_signs()) || was_blind;
     tend_due(name_changed, next_tick_ns);
     hang_bells();
     if (!deliver(lock)) return;
@@ -252,6 +254,7 @@ void Service::update_name_watch() {
       name_watch_retry_ns_ = now + kNameWatchRetryNs;
       return;
     }
+    was_blind_to_names_ = true;  // those who want it looked before it ran
   }
   list_descriptors();
 }

@@ -71,6 +71,7 @@ class Service {
   std::map<BellKey, Bell> bells_;
   os::NameWatch name_watch_;
   uint64_t name_watch_retry_ns_ = 0;
+  bool was_blind_to_names_ = false;
   uint64_t next_check_ns_ = 0;
   size_t next_checked_ = 0;
   std::vector<pollfd> descriptors_;  // the unspent bells in their order, then the name watch

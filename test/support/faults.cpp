@@ -29,6 +29,7 @@ thread_local Plan allocations;
 thread_local Plan calls;
 thread_local bool has_struck = false;
 thread_local bool is_test = false;  // it has planned something: not "elsewhere"
+thread_local bool is_acting = false;  // of what a test had planned
 thread_local uint32_t dice = 1;
 
 std::atomic<uint32_t> allocations_elsewhere{0};
@@ -36,7 +37,7 @@ std::atomic<uint32_t> calls_elsewhere{0};
 std::atomic<int> error_elsewhere{0};
 std::atomic<uint64_t> struck_elsewhere{0};
 
-std::atomic<std::function<void()>*> before_look{nullptr};
+std::atomic<std::function<void()>*> acts[kMoments];
 
 bool strikes(Plan& plan) {
   if (plan.countdown == 0) return false;
@@ -102,15 +103,18 @@ void fail_calls_elsewhere(uint32_t one_in, int error_number) {
 
 uint64_t failed_elsewhere() { return struck_elsewhere.load(); }
 
-void before_next_look_at_a_lock(std::function<void()> act) {
-  is_test = true;
-  delete before_look.exchange(new std::function<void()>(std::move(act)));
+void at_next(Moment moment, std::function<void()> act) {
+  if (!is_acting) is_test = true;
+  delete acts[moment].exchange(new std::function<void()>(std::move(act)));
 }
 
-void act_before_look() {
+void act_at(Moment moment) {
   if (is_test) return;
-  const std::unique_ptr<std::function<void()>> act(before_look.exchange(nullptr));
-  if (act != nullptr) (*act)();
+  const std::unique_ptr<std::function<void()>> act(acts[moment].exchange(nullptr));
+  if (act == nullptr) return;
+  is_acting = true;
+  (*act)();
+  is_acting = false;
 }
 
 }  // namespace test::faults
@@ -154,7 +158,6 @@ ESHM_FAILING(int, statvfs, (const char* path, struct statvfs* space), (path, spa
 ESHM_FAILING(int, shmget, (key_t key, size_t size, int flags), (key, size, flags))
 ESHM_FAILING(void*, shmat, (int id, const void* at, int flags), (id, at, flags))
 ESHM_FAILING(int, inotify_init1, (int flags), (flags))
-ESHM_FAILING(int, inotify_add_watch, (int fd, const char* path, uint32_t mask), (fd, path, mask))
 ESHM_FAILING(ssize_t, getrandom, (void* data, size_t size, unsigned flags), (data, size, flags))
 
 // Of locks alone, which are taken and asked for; giving one back does not fail.
@@ -162,8 +165,21 @@ extern "C" int __real_fcntl(int fd, int command, struct flock* range);
 extern "C" int __wrap_fcntl(int fd, int command, struct flock* range) {
   const bool may_fail = command == F_OFD_GETLK || (command == F_OFD_SETLK && range->l_type == F_WRLCK);
   const int error = may_fail ? test::faults::error_now() : 0;
-  if (command == F_OFD_GETLK) test::faults::act_before_look();
-  if (error == 0) return __real_fcntl(fd, command, range);
+  if (command == F_OFD_GETLK) test::faults::act_at(test::faults::kBeforeALookAtALock);
+  if (error == 0) {
+    const int answer = __real_fcntl(fd, command, range);
+    if (command == F_OFD_GETLK) test::faults::act_at(test::faults::kBehindALookAtALock);
+    return answer;
+  }
+  errno = error;
+  return -1;
+}
+
+extern "C" int __real_inotify_add_watch(int fd, const char* path, uint32_t mask);
+extern "C" int __wrap_inotify_add_watch(int fd, const char* path, uint32_t mask) {
+  test::faults::act_at(test::faults::kBeforeNamesAreWatched);
+  const int error = test::faults::error_now();
+  if (error == 0) return __real_inotify_add_watch(fd, path, mask);
   errno = error;
   return -1;
 }

@@ -18,7 +18,8 @@ void fail_allocations_elsewhere(uint32_t one_in);
 void fail_calls_elsewhere(uint32_t one_in, int error_number);
 uint64_t failed_elsewhere();
 
-// Run once, by whichever other thread next asks who holds a lock, before it does.
-void before_next_look_at_a_lock(std::function<void()> act);
+// Run once, by whichever other thread comes there next.
+enum Moment { kBeforeALookAtALock, kBehindALookAtALock, kBeforeNamesAreWatched, kMoments };
+void at_next(Moment moment, std::function<void()> act);
 
 }  // namespace test::faults
