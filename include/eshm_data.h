@@ -102,11 +102,11 @@ enum ESHMPeerState {
 };
 
 enum ESHMEvent {
-  ESHM_EVENT_CONNECTED = 0,   /* the peer was seen for the first time */
+  ESHM_EVENT_CONNECTED = 0,   /* the first peer came (and may have gone again already) */
   ESHM_EVENT_STALE = 1,
   ESHM_EVENT_ALIVE = 2,       /* after STALE: the same peer beats again */
-  ESHM_EVENT_DEAD = 3,        /* also of a peer that came and went between two looks */
-  ESHM_EVENT_LEFT = 4,        /* likewise */
+  ESHM_EVENT_DEAD = 3,
+  ESHM_EVENT_LEFT = 4,
   ESHM_EVENT_RECONNECTED = 5, /* after DEAD or LEFT, or at a take-over: a new peer is there */
   ESHM_EVENT_SUPERSEDED = 6,  /* this handle's role was taken over by another process */
   ESHM_EVENT_GAVE_UP = 7      /* slave: the retry policy is spent */

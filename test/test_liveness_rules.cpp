@@ -50,23 +50,37 @@ PeerWatch watch_in(ESHMPeerState state) {
   return watch;
 }
 
+// What one look tells.
+std::vector<ESHMEvent> look(PeerWatch& watch, const Sighting& sighting) {
+  std::vector<ESHMEvent> told;
+  for (int i = 0; i < PeerWatch::kMostEventsOfALook; ++i) {
+    if (const auto event = watch.see(sighting)) told.push_back(*event);
+  }
+  EXPECT_EQ(watch.see(sighting), std::nullopt) << "there is more to tell";
+  return told;
+}
+
 struct Outcome {
   ESHMPeerState state;
-  std::optional<ESHMEvent> event;
+  std::vector<ESHMEvent> told;
 };
 
 constexpr std::nullopt_t kNothing = std::nullopt;
-constexpr Outcome kStaysNeverSeen{ESHM_PEER_NEVER_SEEN, kNothing};
-constexpr Outcome kStaysAlive{ESHM_PEER_ALIVE, kNothing};
-constexpr Outcome kStaysStale{ESHM_PEER_STALE, kNothing};
-constexpr Outcome kStaysDead{ESHM_PEER_DEAD, kNothing};
-constexpr Outcome kStaysLeft{ESHM_PEER_LEFT, kNothing};
-constexpr Outcome kConnects{ESHM_PEER_ALIVE, ESHM_EVENT_CONNECTED};
-constexpr Outcome kReconnects{ESHM_PEER_ALIVE, ESHM_EVENT_RECONNECTED};
-constexpr Outcome kBeatsAgain{ESHM_PEER_ALIVE, ESHM_EVENT_ALIVE};
-constexpr Outcome kGoesStale{ESHM_PEER_STALE, ESHM_EVENT_STALE};
-constexpr Outcome kDies{ESHM_PEER_DEAD, ESHM_EVENT_DEAD};
-constexpr Outcome kLeaves{ESHM_PEER_LEFT, ESHM_EVENT_LEFT};
+const Outcome kStaysNeverSeen{ESHM_PEER_NEVER_SEEN, {}};
+const Outcome kStaysAlive{ESHM_PEER_ALIVE, {}};
+const Outcome kStaysStale{ESHM_PEER_STALE, {}};
+const Outcome kStaysDead{ESHM_PEER_DEAD, {}};
+const Outcome kStaysLeft{ESHM_PEER_LEFT, {}};
+const Outcome kConnects{ESHM_PEER_ALIVE, {ESHM_EVENT_CONNECTED}};
+const Outcome kReconnects{ESHM_PEER_ALIVE, {ESHM_EVENT_RECONNECTED}};
+const Outcome kBeatsAgain{ESHM_PEER_ALIVE, {ESHM_EVENT_ALIVE}};
+const Outcome kGoesStale{ESHM_PEER_STALE, {ESHM_EVENT_STALE}};
+const Outcome kDies{ESHM_PEER_DEAD, {ESHM_EVENT_DEAD}};
+const Outcome kLeaves{ESHM_PEER_LEFT, {ESHM_EVENT_LEFT}};
+const Outcome kCameAndDied{ESHM_PEER_DEAD, {ESHM_EVENT_CONNECTED, ESHM_EVENT_DEAD}};
+const Outcome kCameAndLeft{ESHM_PEER_LEFT, {ESHM_EVENT_CONNECTED, ESHM_EVENT_LEFT}};
+const Outcome kAnotherCameAndDied{ESHM_PEER_DEAD, {ESHM_EVENT_RECONNECTED, ESHM_EVENT_DEAD}};
+const Outcome kAnotherCameAndLeft{ESHM_PEER_LEFT, {ESHM_EVENT_RECONNECTED, ESHM_EVENT_LEFT}};
 
 struct Row {
   const char* what_is_seen;
@@ -92,46 +106,37 @@ const Row kRows[] = {
     {"its counter stands still for a day", {86'400'000, true, kKnown, 0, 5},
      {kConnects, kGoesStale, kStaysStale, kStaysDead, kStaysLeft}},
     {"its lock is free", {1001, false, kKnown, 0, 5},
-     {kDies, kDies, kDies, kStaysDead, kStaysLeft}},
+     {kCameAndDied, kDies, kDies, kStaysDead, kStaysLeft}},
     {"its lock is free, and it beat shortly before", {1001, false, kKnown, 0, 6},
-     {kDies, kDies, kDies, kStaysDead, kStaysLeft}},
+     {kCameAndDied, kDies, kDies, kStaysDead, kStaysLeft}},
     {"it has said good-bye, and still has its lock", {1001, true, kKnown, kKnown, 6},
      {kConnects, kStaysAlive, kBeatsAgain, kStaysDead, kStaysLeft}},
     {"it has said good-bye, and its lock is free", {1001, false, kKnown, kKnown, 6},
-     {kLeaves, kLeaves, kLeaves, kStaysDead, kStaysLeft}},
+     {kCameAndLeft, kLeaves, kLeaves, kStaysDead, kStaysLeft}},
     {"its lock is free, and one before it had said good-bye", {1001, false, kKnown, 7, 5},
-     {kDies, kDies, kDies, kStaysDead, kStaysLeft}},
+     {kCameAndDied, kDies, kDies, kStaysDead, kStaysLeft}},
     {"another one holds the role", {1001, true, kOther, 0, 0},
      {kConnects, kReconnects, kReconnects, kReconnects, kReconnects}},
     {"another one after a good-bye of the known one", {1001, true, kOther, kKnown, 0},
      {kConnects, kReconnects, kReconnects, kReconnects, kReconnects}},
     {"another one came and died between two looks", {1001, false, kOther, 0, 0},
-     {kDies, kDies, kDies, kDies, kDies}},
+     {kCameAndDied, kAnotherCameAndDied, kAnotherCameAndDied, kAnotherCameAndDied,
+      kAnotherCameAndDied}},
     {"another one came and left between two looks", {1001, false, kOther, kOther, 0},
-     {kLeaves, kLeaves, kLeaves, kLeaves, kLeaves}},
+     {kCameAndLeft, kAnotherCameAndLeft, kAnotherCameAndLeft, kAnotherCameAndLeft,
+      kAnotherCameAndLeft}},
     {"the known one left, another one came and died", {1001, false, kOther, kKnown, 0},
-     {kDies, kDies, kDies, kDies, kDies}},
+     {kCameAndDied, kAnotherCameAndDied, kAnotherCameAndDied, kAnotherCameAndDied,
+      kAnotherCameAndDied}},
 };
 
 TEST(PeerWatchRules, EveryTransition) {
   for (const Row& row : kRows) {
     for (size_t i = 0; i < std::size(kStates); ++i) {
       PeerWatch watch = watch_in(kStates[i]);
-      const auto event = watch.see(row.sighting);
+      EXPECT_EQ(look(watch, row.sighting), row.from[i].told)
+          << kStateNames[i] << ": " << row.what_is_seen;
       EXPECT_EQ(watch.state(), row.from[i].state) << kStateNames[i] << ": " << row.what_is_seen;
-      EXPECT_EQ(event, row.from[i].event) << kStateNames[i] << ": " << row.what_is_seen;
-    }
-  }
-}
-
-TEST(PeerWatchRules, SeenTwiceIsToldOnce) {
-  for (const Row& row : kRows) {
-    for (size_t i = 0; i < std::size(kStates); ++i) {
-      PeerWatch watch = watch_in(kStates[i]);
-      watch.see(row.sighting);
-      const ESHMPeerState state = watch.state();
-      EXPECT_EQ(watch.see(row.sighting), kNothing) << kStateNames[i] << ": " << row.what_is_seen;
-      EXPECT_EQ(watch.state(), state) << kStateNames[i] << ": " << row.what_is_seen;
     }
   }
 }
@@ -143,16 +148,16 @@ TEST(PeerWatchRules, LockIsAskedForWhereverItsAnswerCounts) {
     for (size_t i = 0; i < std::size(kStates); ++i) {
       PeerWatch asking = watch_in(kStates[i]), sparing = asking;
       if (asking.needs_lock_probe(row.sighting)) continue;
-      asking.see(row.sighting);
+      look(asking, row.sighting);
       Sighting unasked = row.sighting;
       unasked.holds_lock = sparing.is_there();
       const bool has_beaten = sparing.is_there() && row.sighting.beats != 5;
-      sparing.see(unasked);
+      look(sparing, unasked);
       if (!has_beaten) {
         EXPECT_EQ(asking.state(), sparing.state()) << kStateNames[i] << ": " << row.what_is_seen;
       } else {
         EXPECT_TRUE(sparing.needs_lock_probe(row.sighting)) << row.what_is_seen;
-        sparing.see(row.sighting);
+        look(sparing, row.sighting);
         EXPECT_EQ(asking.state(), sparing.state()) << kStateNames[i] << ": " << row.what_is_seen;
       }
     }
@@ -211,7 +216,8 @@ TEST(PeerWatchRules, MovedToASegmentWhoseHolderIsDeadItIsNotThere) {
   for (ESHMPeerState state : {ESHM_PEER_ALIVE, ESHM_PEER_STALE, ESHM_PEER_DEAD, ESHM_PEER_LEFT}) {
     PeerWatch watch = watch_in(state);
     watch.forget_segment();
-    watch.see({1001, false, kOther, 0, 0});
+    EXPECT_EQ(look(watch, {1001, false, kOther, 0, 0}),
+              std::vector<ESHMEvent>({ESHM_EVENT_RECONNECTED, ESHM_EVENT_DEAD}));
     EXPECT_FALSE(watch.is_there()) << "was " << kStateNames[state];
     watch.see({1002, true, kOther + 1, 0, 0});
     EXPECT_EQ(watch.state(), ESHM_PEER_ALIVE) << "was " << kStateNames[state];
@@ -274,8 +280,9 @@ TEST(PeerWatchRules, MasterThatIsGoneByTheFirstLookIsDeadOrHasLeft) {
       const bool has_left = said_good_bye && incarnation != 0;
       const Sighting gone{1000, false, incarnation, has_left ? kKnown : 0, 5};
       ASSERT_TRUE(watch.needs_lock_probe(gone));
-      EXPECT_EQ(watch.see(gone), has_left ? ESHM_EVENT_LEFT : ESHM_EVENT_DEAD);
-      EXPECT_EQ(watch.see(gone), kNothing);
+      std::vector<ESHMEvent> told{has_left ? ESHM_EVENT_LEFT : ESHM_EVENT_DEAD};
+      if (incarnation != 0) told.insert(told.begin(), ESHM_EVENT_CONNECTED);
+      EXPECT_EQ(look(watch, gone), told);
       EXPECT_FALSE(watch.needs_lock_probe(gone)) << "a system call each look";
       EXPECT_EQ(watch.see({1001, true, kOther, 0, 0}), ESHM_EVENT_RECONNECTED);
     }
@@ -290,6 +297,7 @@ TEST(PeerWatchRules, NoWalkOfAPeersLifeIsMistold) {
   bool was_complete = false;
   uint64_t now = 1, incarnation = 0, left = 0, beats = 0, last_beat = 0;
   uint64_t next_incarnation = 100;
+  bool somebody_came = false;
   size_t alive_told = 0, dead_told = 0, left_told = 0, stale_told = 0;
   for (uint64_t step = 0; step < test::count(200'000, 20'000'000); ++step) {
     now += random.up_to(10);
@@ -324,28 +332,37 @@ TEST(PeerWatchRules, NoWalkOfAPeersLifeIsMistold) {
                       lives && !is_complete};
     sighting.holds_lock = watch.needs_lock_probe(sighting) ? lives : watch.is_there();
     const ESHMPeerState before = watch.state();
-    const uint64_t before_incarnation = watch.incarnation();
-    const auto event = watch.see(sighting);
-    const bool is_another = before_incarnation != watch.incarnation();
-    ASSERT_EQ(event.has_value(), before != watch.state() || is_another);
+    const uint64_t incarnation_before = watch.incarnation();
+    std::vector<ESHMEvent> told = look(watch, sighting);
+    const bool is_another = incarnation_before != watch.incarnation();
+    ASSERT_EQ(!told.empty(), before != watch.state() || is_another);
     const bool is_known = watch.incarnation() == incarnation && incarnation != 0;
     if (lives && is_complete) {
       ASSERT_TRUE(watch.is_there() && is_known) << "a living peer is told dead, step " << step;
     }
-    if (event == ESHM_EVENT_STALE) {
-      ASSERT_GE(now - last_beat, kThreshold) << "step " << step;
-    }
-    if (event == ESHM_EVENT_LEFT) {
-      ASSERT_EQ(left, incarnation) << "step " << step;
-    }
-    if (!lives) {
+    if (!lives) {  // the second look, at the latest
       sighting.holds_lock = watch.needs_lock_probe(sighting) ? lives : watch.is_there();
-      watch.see(sighting);  // the second look, at the latest
+      for (ESHMEvent event : look(watch, sighting)) told.push_back(event);
       ASSERT_FALSE(watch.is_there()) << "a dead peer is told alive, step " << step;
       ASSERT_EQ(watch.incarnation(), incarnation) << "one was not seen, step " << step;
     }
-    alive_told += event == ESHM_EVENT_CONNECTED || event == ESHM_EVENT_RECONNECTED;
-    stale_told += event == ESHM_EVENT_STALE;
+    for (ESHMEvent event : told) {
+      const bool is_arrival = event == ESHM_EVENT_CONNECTED || event == ESHM_EVENT_RECONNECTED;
+      const bool is_end = event == ESHM_EVENT_DEAD || event == ESHM_EVENT_LEFT;
+      if (event == ESHM_EVENT_STALE) {
+        ASSERT_GE(now - last_beat, kThreshold) << "step " << step;
+      }
+      if (event == ESHM_EVENT_LEFT) {
+        ASSERT_EQ(left, incarnation) << "step " << step;
+      }
+      if (is_end) {
+        ASSERT_TRUE(somebody_came) << "an end without a beginning, step " << step;
+      }
+      // A newcomer that hangs half-way is told as stale.
+      somebody_came = is_arrival || (!is_end && (somebody_came || event == ESHM_EVENT_STALE));
+      alive_told += is_arrival;
+      stale_told += event == ESHM_EVENT_STALE;
+    }
     dead_told += watch.state() == ESHM_PEER_DEAD;
     left_told += watch.state() == ESHM_PEER_LEFT;
   }

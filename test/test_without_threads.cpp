@@ -84,18 +84,26 @@ TEST_P(WithoutThreads, SlaveThatCameAndWentBetweenTwoLooksIsTold) {
     });
     EXPECT_EQ(slave.join(), leaves ? 0 : 128 + SIGKILL);
   };
+  std::vector<ESHMEvent> told;
+  const auto expect_told = [&](ESHMEvent came, ESHMEvent went) {
+    wait_until([&] {
+      (void)remote_state(master.get());
+      return events.all().size() >= told.size() + 2;
+    });
+    told.insert(told.end(), {came, went});
+    EXPECT_EQ(events.all(), told);
+  };
   come_and_say("killed", false);
-  wait_for_state(master.get(), ESHM_PEER_DEAD);
+  expect_told(ESHM_EVENT_CONNECTED, ESHM_EVENT_DEAD);
+  EXPECT_EQ(remote_state(master.get()), ESHM_PEER_DEAD);
   EXPECT_EQ(read_text(master.get(), 0), "killed");
-  come_and_say("left", true);
-  wait_for_state(master.get(), ESHM_PEER_LEFT);
-  EXPECT_EQ(read_text(master.get(), 0), "left");
-  come_and_say("left again", true);
-  wait_until([&] {
-    (void)remote_state(master.get());
-    return events.count_of(ESHM_EVENT_LEFT) == 2;
-  });
-  EXPECT_EQ(events.count_of(ESHM_EVENT_DEAD), 1u);
+  for (const char* text : {"left", "left again"}) {
+    come_and_say(text, true);
+    expect_told(ESHM_EVENT_RECONNECTED, ESHM_EVENT_LEFT);
+    EXPECT_EQ(remote_state(master.get()), ESHM_PEER_LEFT);
+    EXPECT_EQ(read_text(master.get(), 0), text);
+  }
+  EXPECT_EQ(reconnects_of(master.get()), 2u);
 }
 
 TEST_P(WithoutThreads, BlockedReadBeatsForAsLongAsItWaits) {

@@ -22,6 +22,7 @@ void PeerWatch::look() {
     }
     last_alive_ns_ = monotonic_ns();
   } else if (state != state_) {
+    pid_ = peer_pid();  // it may have come since the last look
     tell_change(state);
   }
   state_ = state;

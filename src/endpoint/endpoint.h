@@ -190,7 +190,7 @@ class Endpoint : public Handle {
   void hang_bell();
   void follow_retry_policy(uint64_t now_ns, bool woken);
   void try_to_move(uint64_t now_ns);
-  void move_to(std::shared_ptr<Attachment> next);
+  void move_to(std::shared_ptr<Attachment> next, uint64_t now_ns);
   void keep_what_was_written(Retired& former);
   void keep_what_is_unread(Retired& former);
   void give_up();

@@ -5,21 +5,16 @@
 namespace eshm::endpoint {
 
 std::optional<ESHMEvent> PeerWatch::see(const Sighting& sighting) {
-  const bool was_there = is_there();
+  // It may be gone already: then the same sighting tells its end next.
+  if (sighting.incarnation != 0 && sighting.incarnation != incarnation_) return meet(sighting);
   if (!sighting.holds_lock) {
     half_way_since_ns_ = 0;
-    // Another one came and went between two looks: its end is told all the same.
-    const bool is_another = sighting.incarnation != 0 && sighting.incarnation != incarnation_;
-    if (is_another) incarnation_ = sighting.incarnation;
-    const bool has_record = incarnation_ != 0 && (is_another || !is_nameless_);
-    if (is_another || was_there || (has_peer_ && !was_met_)) {
-      return lose(has_record && sighting.left == incarnation_);
-    }
-    return std::nullopt;  // nobody yet, or gone and still gone
+    const bool had_one = is_there() || (has_peer_ && !was_met_);
+    if (!had_one) return std::nullopt;  // nobody yet, or gone and still gone
+    return lose(incarnation_ != 0 && !is_nameless_ && sighting.left == incarnation_);
   }
-  if (sighting.incarnation != 0 && sighting.incarnation != incarnation_) return meet(sighting);
   // The lock is another's than the record's, or the record is being filled in.
-  if (sighting.incarnation == 0 || !was_there || is_nameless_) return await_record(sighting);
+  if (sighting.incarnation == 0 || !is_there() || is_nameless_) return await_record(sighting);
   return follow(sighting);
 }
 

@@ -28,8 +28,11 @@ class PeerWatch {
   explicit PeerWatch(uint64_t stale_threshold_ns, bool has_peer = false)
       : stale_threshold_ns_(stale_threshold_ns), has_peer_(has_peer) {}
 
-  // Answers the event to tell, if there is one.
+  // Answers the next event to tell, if there is one. Each sighting is to be seen
+  // kMostEventsOfALook times: of a peer that came and went since the last look it
+  // tells both.
   std::optional<ESHMEvent> see(const Sighting& sighting);
+  static constexpr int kMostEventsOfALook = 2;
 
   // Whether see() must be told the kernel's word. A peer that beats, under the
   // incarnation that is known, lives, and one that is gone stays gone: no

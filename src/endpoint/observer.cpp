@@ -192,10 +192,13 @@ void Observer::look_at_sides(uint64_t now_ns) {
 void Observer::look_at_side(uint64_t now_ns, ESHMRole role) {
   const SegmentFile& segment = *view_->segment;
   PeerWatch& watch = watch_[index_of(role)];
-  const auto event = watch.see(look_at(segment, role, watch, now_ns, false));
-  if (role != ESHM_ROLE_MASTER) return;
-  stale_reports_ += event == ESHM_EVENT_STALE;
-  reconnects_ += event == ESHM_EVENT_RECONNECTED;
+  const Sighting sighting = look_at(segment, role, watch, now_ns, false);
+  for (int i = 0; i < PeerWatch::kMostEventsOfALook; ++i) {
+    const auto event = watch.see(sighting);
+    if (role != ESHM_ROLE_MASTER) continue;
+    stale_reports_ += event == ESHM_EVENT_STALE;
+    reconnects_ += event == ESHM_EVENT_RECONNECTED;
+  }
 }
 
 // Looks at the name. True: it means another segment, which is mapped now.

@@ -126,16 +126,21 @@ void Endpoint::fence(int code) {
 
 void Endpoint::look_at_peer(uint64_t now_ns) {
   const ESHMRole peer = role_ == ESHM_ROLE_MASTER ? ESHM_ROLE_SLAVE : ESHM_ROLE_MASTER;
-  const auto event =
-      watch_.see(look_at(attachment_->segment(), peer, watch_, now_ns, must_probe_));
+  const Sighting sighting = look_at(attachment_->segment(), peer, watch_, now_ns, must_probe_);
   must_probe_ = false;
-  if (event == ESHM_EVENT_STALE) stale_reports_.fetch_add(1, memory_order_relaxed);
-  if (event == ESHM_EVENT_RECONNECTED) reconnects_.fetch_add(1, memory_order_relaxed);
+  std::optional<ESHMEvent> events[PeerWatch::kMostEventsOfALook];
+  for (auto& event : events) {
+    event = watch_.see(sighting);
+    if (event == ESHM_EVENT_STALE) stale_reports_.fetch_add(1, memory_order_relaxed);
+    if (event == ESHM_EVENT_RECONNECTED) reconnects_.fetch_add(1, memory_order_relaxed);
+  }
   // Behind the counts: whoever sees the state finds it counted.
   peer_state_.store(watch_.state(), memory_order_release);
-  if (!event) return;
+  if (!events[0]) return;
   hang_bell();
-  tell(*event);
+  for (const auto& event : events) {
+    if (event) tell(*event);
+  }
   settle_verdicts();
 }
 
@@ -245,12 +250,10 @@ void Endpoint::try_to_move(uint64_t now_ns) {
     say(ESHM_LOG_WARNING, step.failure.text);
   }
   if (step.verdict != RoleSeeker::Verdict::kTaken) return;
-  move_to(std::move(step.attachment));
-  look_at_peer(now_ns);
-  retry_.end();
+  move_to(std::move(step.attachment), now_ns);
 }
 
-void Endpoint::move_to(std::shared_ptr<Attachment> next) {
+void Endpoint::move_to(std::shared_ptr<Attachment> next, uint64_t now_ns) {
   {
     const std::lock_guard<os::WordLock> writing(write_lock_);
     const std::lock_guard<os::WordLock> reading(read_lock_);
@@ -273,13 +276,18 @@ void Endpoint::move_to(std::shared_ptr<Attachment> next) {
     }
     if (carried_segments_ != 0) (void)code_of(carry_over());
     next = former.attachment;
+    // Before anybody can hear the new master: whoever answers it is not told that
+    // there is none.
+    watch_.forget_segment();
+    look_at_peer(now_ns);
+    retry_.end();
+    settle_verdicts();
   }
   // `next` is the old one now; whoever parks in it looks again.
   next->own_record().left.store(next->incarnation(), memory_order_release);
   next->segment().locks().close();
   wake_all_waiters(next->segment());
   if (is_waited_for_.load(memory_order_acquire)) Waiters::moved(*this);
-  watch_.forget_segment();
 }
 
 // What was said last holds in the new segment, too; and of a queue, what the
