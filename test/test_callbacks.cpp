@@ -81,15 +81,15 @@ TEST_P(Callbacks, SlaveIsToldOfTheMasterThatItHasOfItsLossAndOfGivingUp) {
   EventLog events;
   ESHMConfig config = this->config(ESHM_ROLE_SLAVE);
   config.max_reconnect_attempts = 0;
-  config.reconnect_wait_ms = 2000;
+  config.reconnect_wait_ms = 4000;
   const Link slave = open_link(config);
   ASSERT_TRUE(slave) << last_error();
   events.listen_to(slave.get());
   events.wait_for(ESHM_EVENT_CONNECTED);
+  Child second = standing_by(this->config(ESHM_ROLE_MASTER));
   first.kill_now();
   events.wait_for(ESHM_EVENT_DEAD);
-  Child second = obeying(this->config(ESHM_ROLE_MASTER));
-  ASSERT_EQ(second.hear(), "open");
+  ASSERT_EQ(ask(second, "open"), "open");
   events.wait_for(ESHM_EVENT_RECONNECTED);
   leave(second);
   events.wait_for(ESHM_EVENT_GAVE_UP);

@@ -183,7 +183,7 @@ TEST_P(ForkAndExec, ForksInTheMiddleOfTalkDisturbNobody) {
       ++heard;
     }
   });
-  for (uint64_t i = 0; i < count(60, 3000); ++i) {
+  for (uint64_t i = 0; i < count(60, 3000) || heard == 0; ++i) {
     const pid_t pid = fork();
     ASSERT_GE(pid, 0);
     if (pid == 0) {
@@ -197,7 +197,6 @@ TEST_P(ForkAndExec, ForksInTheMiddleOfTalkDisturbNobody) {
   over = true;
   writer.join();
   reader.join();
-  EXPECT_GT(heard, 0u);
   EXPECT_EQ(remote_state(slave.get()), ESHM_PEER_ALIVE);
 }
 

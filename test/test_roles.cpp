@@ -84,13 +84,13 @@ TEST_P(Roles, SecondSlaveIsRefusedAndNamesTheFirst) {
 TEST_P(Roles, StoppedSlaveKeepsItsSeat) {
   const Link master = open_link(config(ESHM_ROLE_MASTER));
   ASSERT_TRUE(master) << last_error();
-  ESHMConfig hung_soon = at_once(config(ESHM_ROLE_SLAVE));
+  ESHMConfig hung_soon = for_ever(config(ESHM_ROLE_SLAVE));
   hung_soon.stale_threshold_ms = kHungMs;
   Child first = obeying(hung_soon);
   ASSERT_EQ(first.hear(), "open");
   first.stop();
   pause_ms(2 * kHungMs);
-  EXPECT_FALSE(open_link(hung_soon));
+  EXPECT_FALSE(open_link(at_once(hung_soon)));
   EXPECT_EQ(last_error_code(), ESHM_ERROR_ROLE_MISMATCH) << last_error();
   EXPECT_TRUE(names_number(last_error(), first.pid())) << last_error();
   first.go_on();

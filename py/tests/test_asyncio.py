@@ -100,9 +100,13 @@ def test_one_link_serves_one_loop_after_the_other(pair):
 
 def test_ctrl_c_ends_an_await(pair):
     timer = threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT])
-    timer.start()
+
+    async def wait():
+        timer.start()  # the runner has its handler by now
+        await pair[1].read_async()
+
     with pytest.raises(KeyboardInterrupt):
-        asyncio.run(pair[1].read_async())
+        asyncio.run(wait())
     timer.join()
 
 

@@ -295,7 +295,7 @@ void Director::note(const std::string& what) {
 bool Director::has_failed() {
   if (!complaint_.empty()) return true;
   if (!record_->is_broken()) return false;
-  usleep(1000);
+  for (int looks = 0; record_->broken != 2 && looks < 2000; ++looks) usleep(1000);
   fail(record_->broken == 2 ? record_->what : "somebody was killed while it complained");
   return true;
 }

@@ -71,12 +71,15 @@ uint64_t Ledger::first_lost(uint64_t last, uint64_t number) const {
 }
 
 void Record::complain(const char* format, ...) {
-  int none = 0;
-  if (!broken.compare_exchange_strong(none, 1)) return;
+  // Ready before it is announced: who complains may be stopped or killed at any moment.
+  char text[sizeof what];
   va_list arguments;
   va_start(arguments, format);
-  std::vsnprintf(what, sizeof what, format, arguments);
+  std::vsnprintf(text, sizeof text, format, arguments);
   va_end(arguments);
+  int none = 0;
+  if (!broken.compare_exchange_strong(none, 1)) return;
+  std::memcpy(what, text, sizeof what);
   broken = 2;
 }
 
