@@ -8,35 +8,26 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <deque>
 #include <new>
-#include <vector>
 
 namespace eshm::os {
-namespace {
 
-struct OpenFile {
-  uint64_t serial = 0;  // of its Fd; 0: this number is not the library's
-  dev_t device = 0;
-  ino_t inode = 0;
-};
+namespace {
 
 // Every descriptor of the library in this process, by its number. Constructed on
 // first use and never destroyed: a thread may still close one while the process
 // exits.
 struct Registry {
+  struct Entry {
+    // Of the Fd that has the number; 0: none has. Stored under the mutex, loaded
+    // without it: an Fd that finds another's serial has lost its number.
+    std::atomic<uint64_t> owner{0};
+    OpenFile file;  // for whoever has the mutex
+  };
   pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-  std::vector<OpenFile> files;
+  std::deque<Entry> entries;  // they never move
   uint64_t last_serial = 0;
-
-  bool is_of(int number, uint64_t serial) const {
-    return size_t(number) < files.size() && files[size_t(number)].serial == serial;
-  }
-  // Whether the number still means what was opened there.
-  bool is_unchanged(int number) const {
-    const OpenFile& file = files[size_t(number)];
-    struct stat now;
-    return fstat(number, &now) == 0 && now.st_dev == file.device && now.st_ino == file.inode;
-  }
 };
 
 Registry& registry() {
@@ -50,11 +41,10 @@ void after_fork_in_parent() { pthread_mutex_unlock(&registry().mutex); }
 
 void after_fork_in_child() {
   Registry& mine = registry();
-  for (size_t number = 0; number < mine.files.size(); ++number) {
-    const bool is_ours = mine.files[number].serial != 0 && mine.is_unchanged(int(number));
-    if (is_ours) ::close(int(number));
+  for (Registry::Entry& entry : mine.entries) {
+    if (entry.owner.exchange(0, std::memory_order_relaxed) == 0) continue;
+    if (entry.file.is_there()) ::close(entry.file.number);
   }
-  mine.files.clear();
   // Only this thread came along, and it holds the mutex.
   pthread_mutex_unlock(&mine.mutex);
   fork_counter.fetch_add(1, std::memory_order_relaxed);
@@ -78,6 +68,11 @@ void count_forks() {
   (void)once;
 }
 
+bool OpenFile::is_there() const {
+  struct stat now;
+  return fstat(number, &now) == 0 && now.st_dev == device && now.st_ino == inode;
+}
+
 int Fd::open(const std::function<int()>& opener, Fd& out) {
   count_forks();
   Fd fresh;
@@ -93,30 +88,29 @@ int Fd::open(const std::function<int()>& opener, Fd& out) {
       return failure;
     }
     try {
-      if (mine.files.size() <= size_t(number)) mine.files.resize(size_t(number) + 1);
+      while (mine.entries.size() <= size_t(number)) mine.entries.emplace_back();
     } catch (const std::bad_alloc&) {
       ::close(number);
       throw;
     }
-    fresh.number_ = number;
-    fresh.serial_ = ++mine.last_serial;
+    Registry::Entry& entry = mine.entries[size_t(number)];
+    entry.file = {number, ++mine.last_serial, meta.st_dev, meta.st_ino};
     // If an Fd had this number, the application closed it.
-    mine.files[size_t(number)] = {fresh.serial_, meta.st_dev, meta.st_ino};
+    entry.owner.store(entry.file.serial, std::memory_order_relaxed);
+    fresh.file_ = entry.file;
+    fresh.owner_ = &entry.owner;
   }
   out = std::move(fresh);
   return 0;
 }
 
 bool Fd::is_still_ours() const {
-  if (!is_open()) return false;
-  const RegistryLock lock;
-  const Registry& mine = registry();
-  return mine.is_of(number_, serial_) && mine.is_unchanged(number_);
+  return is_open() && owner_->load(std::memory_order_relaxed) == file_.serial && file_.is_there();
 }
 
 bool Fd::is_called(const char* kind) const {
   char path[32];
-  std::snprintf(path, sizeof path, "/proc/self/fd/%d", number_);
+  std::snprintf(path, sizeof path, "/proc/self/fd/%d", file_.number);
   char name[64];
   const ssize_t length = readlink(path, name, sizeof name - 1);
   if (length <= 0) return false;
@@ -127,17 +121,17 @@ bool Fd::is_called(const char* kind) const {
 void Fd::forget() {
   if (is_open()) {
     const RegistryLock lock;
-    Registry& mine = registry();
-    if (mine.is_of(number_, serial_)) mine.files[size_t(number_)] = {};
+    uint64_t own = file_.serial;
+    owner_->compare_exchange_strong(own, 0, std::memory_order_relaxed);
   }
-  number_ = -1;
+  file_.number = -1;
 }
 
+// Closed first: a child that is forked in between must not keep it, and with it the
+// lock of a role.
 void Fd::reset() {
-  const int number = number_;
-  const bool must_close = is_still_ours();
+  if (is_still_ours()) ::close(file_.number);
   forget();
-  if (must_close) ::close(number);
 }
 
 }  // namespace eshm::os

@@ -2,6 +2,8 @@
 // closes what it did not open.
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -16,6 +18,17 @@ inline uint32_t fork_epoch() { return fork_counter.load(std::memory_order_relaxe
 
 // From the first call on; before, there is nothing that a fork could spoil.
 void count_forks();
+
+// What was opened, and where.
+struct OpenFile {
+  int number = -1;
+  uint64_t serial = 0;  // never given twice
+  dev_t device = 0;
+  ino_t inode = 0;
+
+  // Whether the number still means that file. One system call.
+  bool is_there() const;
+};
 
 // An owned descriptor.
 //
@@ -38,9 +51,9 @@ class Fd {
   // with its registration: no fork comes between. Returns 0 or the errno.
   static int open(const std::function<int()>& opener, Fd& out);
 
-  int get() const { return number_; }
-  bool is_open() const { return number_ >= 0; }
-  // False once the application closed it. One system call.
+  int get() const { return file_.number; }
+  bool is_open() const { return file_.number >= 0; }
+  // False once the application closed it. One system call, no lock.
   bool is_still_ours() const;
   // Whether /proc calls it by a name with `kind` in it. Needs no descriptor.
   bool is_called(const char* kind) const;
@@ -50,12 +63,13 @@ class Fd {
 
  private:
   void swap(Fd& other) noexcept {
-    std::swap(number_, other.number_);
-    std::swap(serial_, other.serial_);
+    std::swap(file_, other.file_);
+    std::swap(owner_, other.owner_);
   }
 
-  int number_ = -1;
-  uint64_t serial_ = 0;  // never given twice
+  OpenFile file_;
+  // The serial of the Fd that has this number now; lives as long as the process.
+  std::atomic<uint64_t>* owner_ = nullptr;
 };
 
 }  // namespace eshm::os
