@@ -333,7 +333,10 @@ Step RoleSeeker::succession_is_busy(const SegmentFile& segment) {
   ++succession_looks_;
   const bool is_same = holder.incarnation != 0 || succession_looks_ >= kIncompleteLooks;
   if (!is_same || now - watched_succession_.since_ns < kSuccessionPatienceNs) return look_again();
-  if (is_exiting(holder)) return wait_for_exit("process that is changing its roles", holder);
+  // An incomplete record names its last holder.
+  if (holder.incarnation != 0 && is_exiting(holder)) {
+    return wait_for_exit("process that is changing its roles", holder);
+  }
   const std::string who = holder.incarnation != 0 ? name_of(holder) : "a process";
   return refused(fail(ESHM_ERROR_SHM_ATTACH, about(settings_) + who +
                                                  " hangs while it changes the roles of this link"));
