@@ -10,6 +10,7 @@
 #include <fstream>
 #include <functional>
 #include <set>
+#include <thread>
 
 #include "support/counts.h"
 #include "support/faults.h"
@@ -328,6 +329,34 @@ TEST_P(Elsewhere, MasterThatComesJustBeforeItsNameIsWatchedForIsFound) {
   wait_until([&] { return is_there.load(); });
   ASSERT_EQ(ask(next, "write found"), "0");
   EXPECT_EQ(read_text(slave.get(), UINT32_MAX), "found");
+  leave(next);
+}
+
+// Its heart is counted from the moment that it was met, not from the one in which the
+// slave set out for it.
+TEST_P(Elsewhere, MasterOfASlowMoveIsNotStale) {
+  Link master = open_link(config(ESHM_ROLE_MASTER));
+  ASSERT_TRUE(master) << last_error();
+  ESHMConfig slow = for_ever(config(ESHM_ROLE_SLAVE));
+  slow.use_threads = false;
+  slow.reconnect_retry_interval_ms = 10;
+  slow.stale_threshold_ms = kHungMs;
+  const Link slave = open_link(slow);
+  ASSERT_TRUE(slave) << last_error();
+  Child next = standing_by(config(ESHM_ROLE_MASTER));
+  std::atomic<bool> has_lost{false};
+  std::thread reader([&] {
+    while (read_text(slave.get(), 5) != "found") {
+      has_lost = remote_state(slave.get()) == ESHM_PEER_LEFT;
+    }
+  });
+  master.reset();
+  wait_until([&] { return has_lost.load(); });
+  faults::at_next(faults::kBeforeALookAtALock, [] { pause_ms(2 * kHungMs); });
+  EXPECT_EQ(ask(next, "open"), "open");
+  EXPECT_EQ(ask(next, "write found"), "0");
+  reader.join();
+  EXPECT_EQ(stale_reports_of(slave.get()), 0u);
   leave(next);
 }
 

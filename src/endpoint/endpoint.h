@@ -189,8 +189,8 @@ class Endpoint : public Handle {
   void look_at_peer(uint64_t now_ns);
   void hang_bell();
   void follow_retry_policy(uint64_t now_ns, bool woken);
-  void try_to_move(uint64_t now_ns);
-  void move_to(std::shared_ptr<Attachment> next, uint64_t now_ns);
+  void try_to_move();
+  void move_to(std::shared_ptr<Attachment> next);
   void keep_what_was_written(Retired& former);
   void keep_what_is_unread(Retired& former);
   void give_up();

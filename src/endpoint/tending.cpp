@@ -178,11 +178,11 @@ void Endpoint::follow_retry_policy(uint64_t now_ns, bool woken) {
         give_up();
         break;
       case RetryPolicy::Advice::kAttempt:
-        try_to_move(now_ns);
+        try_to_move();
         break;
       case RetryPolicy::Advice::kWait:
       case RetryPolicy::Advice::kIdle:
-        if (woken || must_look_again_) try_to_move(now_ns);
+        if (woken || must_look_again_) try_to_move();
         break;
     }
   }
@@ -233,7 +233,7 @@ void Endpoint::give_seat_back() {
 }
 
 // Another segment has the name, or this one was superseded: go there.
-void Endpoint::try_to_move(uint64_t now_ns) {
+void Endpoint::try_to_move() {
   must_look_again_ = false;
   if (!attachment_->segment().is_superseded() && attachment_->segment().is_named(settings_)) {
     return;  // still the same one: a new master adopts it
@@ -250,10 +250,10 @@ void Endpoint::try_to_move(uint64_t now_ns) {
     say(ESHM_LOG_WARNING, step.failure.text);
   }
   if (step.verdict != RoleSeeker::Verdict::kTaken) return;
-  move_to(std::move(step.attachment), now_ns);
+  move_to(std::move(step.attachment));
 }
 
-void Endpoint::move_to(std::shared_ptr<Attachment> next, uint64_t now_ns) {
+void Endpoint::move_to(std::shared_ptr<Attachment> next) {
   {
     const std::lock_guard<os::WordLock> writing(write_lock_);
     const std::lock_guard<os::WordLock> reading(read_lock_);
@@ -279,7 +279,7 @@ void Endpoint::move_to(std::shared_ptr<Attachment> next, uint64_t now_ns) {
     // Before anybody can hear the new master: whoever answers it is not told that
     // there is none.
     watch_.forget_segment();
-    look_at_peer(now_ns);
+    look_at_peer(os::monotonic_ns());  // attaching may have taken long
     retry_.end();
     settle_verdicts();
   }
