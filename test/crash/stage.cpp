@@ -119,7 +119,10 @@ Stage::Stage(Change change, const std::string& name, ESHMBackend backend)
       for (const std::string& text : kLastWords) ask(*hung_, "write " + text);
       unread_ = kLastWords;
       step(nothing, open(ESHM_ROLE_MASTER));
-      break;
+      child_->run_to_mark();
+      // How many looks its watch over the hung one takes is another number each time.
+      child_->run_behind_a_lock();
+      return;
     case Change::kFollow:
       hung_ = std::make_unique<Child>(obedient(ESHM_ROLE_MASTER));
       step(open(ESHM_ROLE_SLAVE), [](Link& link) { read_until(link.get(), "new"); });

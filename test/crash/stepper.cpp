@@ -1,5 +1,6 @@
 #include "crash/stepper.h"
 
+#include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/user.h>
@@ -77,6 +78,22 @@ Stepper::Stop Stepper::step() { return resume(PTRACE_SINGLESTEP); }
 Stepper::Stop Stepper::run_to_end_of_system_call() {
   const Stop begun = resume(PTRACE_SYSCALL);
   return begun == Stop::kStepped ? resume(PTRACE_SYSCALL) : begun;
+}
+
+Stepper::Stop Stepper::run_behind_a_lock() {
+#if defined(__x86_64__)
+  constexpr unsigned long long kFcntl = 72;
+  user_regs_struct registers = {};
+  Stop stop;
+  do {
+    stop = run_to_end_of_system_call();
+    if (stop == Stop::kStepped) ptrace(PTRACE_GETREGS, pid_, nullptr, &registers);
+  } while (stop == Stop::kStepped &&
+           (registers.orig_rax != kFcntl || registers.rsi != F_OFD_SETLK));
+  return stop;
+#else
+  return Stop::kEnded;
+#endif
 }
 
 bool Stepper::is_at_system_call() const {

@@ -50,6 +50,8 @@ class Stepper {
   Stop step();
   // On to where the next system call has returned.
   Stop run_to_end_of_system_call();
+  // On to where it has asked for a kernel lock for the first time, whatever the answer.
+  Stop run_behind_a_lock();
   // The next step is one.
   bool is_at_system_call() const;
   pid_t pid() const { return pid_; }

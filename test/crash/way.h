@@ -13,7 +13,7 @@
 
 namespace test {
 
-// So many system calls have returned since the mark, and so many steps since
+// So many system calls have returned since the way began, and so many steps since
 // then have changed shared bytes.
 struct Point {
   uint64_t system_calls = 0;
@@ -43,10 +43,10 @@ struct Way {
   std::vector<Point> points;
 };
 
-// From the mark where the process stands to its next one.
+// From where the process stands to its next mark.
 Way record_way(Stepper& child);
 
-// From the mark to a point. False: it came to the end before.
+// From the beginning of a way to a point. False: it came to the end before.
 bool go_to(Stepper& child, const Point& point);
 
 }  // namespace test
