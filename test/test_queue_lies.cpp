@@ -95,6 +95,33 @@ TEST_F(Queue, AHeaderThatNoWriterLeavesIsCorrupt) {
   }
 }
 
+// Where records are whole lines, a padding of less would bring the next off its line.
+TEST_F(Queue, PaddingOfAPartOfALineIsCorrupt) {
+  use(RingMemory::shape(4096, 100, ESHM_FLAG_ALIGN_PAYLOAD));
+  ASSERT_EQ(write_text("a"), Write::kDone);
+  EXPECT_EQ(read_text(), "a");
+  const uint64_t next = memory_->record_bytes(1);
+  memory_->header(next).tag.store(next);
+  memory_->header(next).commit.store(word_of(kPaddingKind, 1));
+  EXPECT_EQ(read_text(), name_of(Read::kCorrupt));
+}
+
+// A dead writer's word for what it may have stored is taken where it can be true.
+TEST_F(Queue, ImpossibleClaimIsMadeAnew) {
+  for (const uint64_t claimed : {uint64_t(16), uint64_t(4096) + 32, UINT64_MAX}) {
+    use(4096, 100);
+    ASSERT_EQ(write_text("a"), Write::kDone);
+    ASSERT_EQ(write_text("b"), Write::kDone);
+    memory_->publish().claimed.store(claimed);
+    restart_writer();
+    EXPECT_EQ(memory_->publish().claimed.load(), 4096u) << claimed;
+    ASSERT_EQ(write_text("c"), Write::kDone);
+    EXPECT_EQ(read_text(), "a");
+    EXPECT_EQ(read_text(), "b");
+    EXPECT_EQ(read_text(), "c");
+  }
+}
+
 TEST_F(Queue, AWriterThatFillsMoreThanTheRingIsCorrupt) {
   use(256, 80);
   const void* payload;
