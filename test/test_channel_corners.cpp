@@ -335,6 +335,26 @@ TEST_F(Queue, ObserverIsNotHeldByAClaimOverWhatNobodyConsumed) {
   EXPECT_EQ(look(observer), ReadResult::kCorrupt);
 }
 
+TEST_F(Queue, NumberThatCannotBeIsCorruptForAnObserver) {
+  for (const uint64_t number : {uint64_t(0), uint64_t(1), uint64_t(3)}) {
+    use(1024, 100);
+    ASSERT_EQ(write("a"), WriteResult::kDone);
+    ASSERT_EQ(write("b"), WriteResult::kDone);
+    QueueObserver observer;
+    observer.attach(memory_->view(), true);
+    ASSERT_EQ(look(observer), ReadResult::kMessage);
+    memory_->header(memory_->record_bytes(1)).tag.store(number);
+    EXPECT_EQ(look(observer), ReadResult::kCorrupt) << number;
+  }
+  // Of the first that it sees it knows nothing but that there is no message 0.
+  use(1024, 100);
+  ASSERT_EQ(write("a"), WriteResult::kDone);
+  QueueObserver late;
+  late.attach(memory_->view(), false);
+  memory_->header(0).tag.store(0);
+  EXPECT_EQ(look(late), ReadResult::kCorrupt);
+}
+
 // ---- wake-up ---------------------------------------------------------------------
 
 TEST(WakeLine, RingsThoughAnotherRingerTookTheAnnouncement) {
