@@ -363,7 +363,7 @@ TEST(WakeLine, RingsThoughAnotherRingerTookTheAnnouncement) {
   eshm::channel::ring_announced(line);
   EXPECT_EQ(line.announced.load(), 0u);
   eshm::channel::ring_announced(line);
-  EXPECT_EQ(line.bell.load(), key + 2);
+  EXPECT_EQ(line.doorbell.load(), key + 2);
 }
 
 }  // namespace

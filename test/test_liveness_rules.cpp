@@ -7,7 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "endpoint/liveness.h"
+#include "endpoint/peer_watch.h"
+#include "endpoint/retry_policy.h"
 #include "support/counts.h"
 
 namespace eshm::endpoint {
@@ -53,7 +54,7 @@ PeerWatch watch_in(ESHMPeerState state) {
 // What one look tells.
 std::vector<ESHMEvent> look(PeerWatch& watch, const Sighting& sighting) {
   std::vector<ESHMEvent> told;
-  for (int i = 0; i < PeerWatch::kMostEventsOfALook; ++i) {
+  for (int i = 0; i < PeerWatch::kMostEventsPerSighting; ++i) {
     if (const auto event = watch.see(sighting)) told.push_back(*event);
   }
   EXPECT_EQ(watch.see(sighting), std::nullopt) << "there is more to tell";

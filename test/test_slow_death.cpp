@@ -56,7 +56,7 @@ class HalfExited : public KillTest {
       CHILD_CHECK(!eshm::api::settings_of(config, settings));
       std::shared_ptr<eshm::endpoint::SegmentFile> segment;
       CHILD_CHECK(!eshm::endpoint::SegmentFile::open(
-          settings, eshm::endpoint::look_at_name(settings), segment));
+          settings, eshm::endpoint::inspect_name(settings), segment));
       eshm::endpoint::Succession succession(segment);
       CHILD_CHECK(succession.try_take());
       return share_files(wire);

@@ -9,8 +9,9 @@
 #include "api/last_error.h"
 #include "api/settings_of.h"
 #include "endpoint/endpoint.h"
+#include "endpoint/log.h"
+#include "endpoint/notices.h"
 #include "endpoint/observer.h"
-#include "endpoint/talking.h"
 #include "endpoint/wait_any.h"
 
 static_assert(sizeof(ESHMConfig) == 256, "part of the ABI");
@@ -26,6 +27,7 @@ namespace {
 
 using eshm::api::remember;
 using eshm::api::remember_static;
+using eshm::endpoint::DataPath;
 using eshm::endpoint::Endpoint;
 using eshm::endpoint::fail;
 using eshm::endpoint::Failure;
@@ -39,6 +41,7 @@ constexpr const char* kNotOnLoan = "that buffer is not out on loan from this han
 
 Handle* base_of(ESHMHandle* handle) { return reinterpret_cast<Handle*>(handle); }
 Endpoint* endpoint_of(ESHMHandle* handle) { return static_cast<Endpoint*>(base_of(handle)); }
+DataPath& data_of(ESHMHandle* handle) { return endpoint_of(handle)->data(); }
 Observer* observer_of(ESHMHandle* handle) { return static_cast<Observer*>(base_of(handle)); }
 bool is_observer(ESHMHandle* handle) { return base_of(handle)->is_observer(); }
 ESHMHandle* handle_of(Handle* base) { return reinterpret_cast<ESHMHandle*>(base); }
@@ -126,13 +129,13 @@ inline int write(ESHMHandle* handle, const void* data, size_t size, uint32_t tim
   const int unusable = check_end(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
   if (data == nullptr && size != 0) return invalid("the data is NULL");
-  const int code = endpoint_of(handle)->write(data, size, timeout_ms);
+  const int code = data_of(handle).outgoing().write(data, size, timeout_ms);
   return code == ESHM_SUCCESS ? code : write_failed(handle, code, size, timeout_ms);
 }
 
 ESHM_ALWAYS_INLINE int read(ESHMHandle* handle, void* buffer, size_t buffer_size, Taken& taken,
                 uint32_t timeout_ms) {
-  const int code = endpoint_of(handle)->read(buffer, buffer_size, taken, timeout_ms);
+  const int code = data_of(handle).incoming().read(buffer, buffer_size, taken, timeout_ms);
   if (code == ESHM_SUCCESS) return code;
   if (code == ESHM_ERROR_NO_DATA) return remember_static(code, kNothingUnread);
   return read_failed(handle, code, buffer_size, taken.message.size, timeout_ms);
@@ -290,7 +293,7 @@ ESHM_EXPORT int eshm_read_msg(ESHMHandle* handle, void* buffer, size_t buffer_si
   } else {
     Taken taken;
     code = read(handle, buffer, buffer_size, taken, timeout_ms);
-    endpoint_of(handle)->tell(taken, whole);
+    data_of(handle).incoming().fill_info(taken, whole);
   }
   if (info != nullptr && (code == ESHM_SUCCESS || code == ESHM_ERROR_BUFFER_TOO_SMALL)) {
     hand_out(whole, info);
@@ -303,7 +306,7 @@ ESHM_EXPORT int eshm_loan(ESHMHandle* handle, size_t size, void** data) {
   if (unusable != ESHM_SUCCESS) return unusable;
   if (data == nullptr) return invalid("data is NULL");
   void* room = nullptr;
-  const int code = endpoint_of(handle)->loan(size, room);
+  const int code = data_of(handle).outgoing().loan(size, room);
   if (code != ESHM_SUCCESS) return failed(handle, code, size, 0);
   *data = room;
   return code;
@@ -312,7 +315,7 @@ ESHM_EXPORT int eshm_loan(ESHMHandle* handle, size_t size, void** data) {
 ESHM_EXPORT int eshm_publish(ESHMHandle* handle, void* data, size_t size) {
   const int unusable = check_end(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
-  const int code = endpoint_of(handle)->publish(data, size);
+  const int code = data_of(handle).publish(data, size);
   if (code == ESHM_SUCCESS) return code;
   if (code == ESHM_ERROR_INVALID_PARAM) return invalid(kNotOnLoan);
   return failed(handle, code, size, 0);
@@ -321,7 +324,7 @@ ESHM_EXPORT int eshm_publish(ESHMHandle* handle, void* data, size_t size) {
 ESHM_EXPORT int eshm_discard(ESHMHandle* handle, void* data) {
   const int unusable = check_end(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
-  const int code = endpoint_of(handle)->discard(data);
+  const int code = data_of(handle).discard(data);
   return code == ESHM_SUCCESS ? code : invalid(kNotOnLoan);
 }
 
@@ -333,7 +336,7 @@ ESHM_EXPORT int eshm_borrow(ESHMHandle* handle, ESHMView* view, uint32_t timeout
     return invalid("struct_size of the view is too small to give it back later");
   }
   ESHMView whole = {};
-  const int code = endpoint_of(handle)->borrow(whole, timeout_ms);
+  const int code = data_of(handle).incoming().borrow(whole, timeout_ms);
   if (code == ESHM_ERROR_NO_DATA) return remember_static(code, kNothingUnread);
   if (code != ESHM_SUCCESS) return failed(handle, code, 0, timeout_ms);
   hand_out(whole, view);
@@ -344,7 +347,7 @@ ESHM_EXPORT int eshm_release(ESHMHandle* handle, ESHMView* view) {
   const int unusable = check_end(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
   if (view == nullptr) return invalid("view is NULL");
-  const int code = endpoint_of(handle)->release(*view);
+  const int code = data_of(handle).release(*view);
   return code == ESHM_SUCCESS ? code : invalid("that view is not borrowed from this handle");
 }
 
@@ -409,7 +412,7 @@ ESHM_EXPORT int eshm_set_event_callback(ESHMHandle* handle, ESHMEventCallback ca
                                         void* context) {
   const int unusable = check_waiter(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
-  endpoint_of(handle)->set_event_callback(handle, callback, context);
+  endpoint_of(handle)->notices().set_callback(handle, callback, context);
   return ESHM_SUCCESS;
 }
 
@@ -418,18 +421,18 @@ ESHM_EXPORT int eshm_set_event_callback(ESHMHandle* handle, ESHMEventCallback ca
 ESHM_EXPORT int eshm_wait_any(ESHMHandle* const* handles, size_t count, uint32_t timeout_ms) {
   if (handles == nullptr || count == 0) return invalid("there is no handle");
   if (count > ESHM_MAX_WAIT) return invalid("more handles than ESHM_MAX_WAIT");
-  Endpoint* endpoints[ESHM_MAX_WAIT];
+  eshm::endpoint::IncomingPath* paths[ESHM_MAX_WAIT];
   uint16_t index_of[ESHM_MAX_WAIT];
   size_t used = 0;
   for (size_t i = 0; i < count; ++i) {
     if (handles[i] == nullptr) continue;
     const int unusable = check_waiter(handles[i]);
     if (unusable != ESHM_SUCCESS) return unusable;
-    endpoints[used] = endpoint_of(handles[i]);
+    paths[used] = &data_of(handles[i]).incoming();
     index_of[used++] = uint16_t(i);
   }
   if (used == 0) return invalid("all handles are NULL");
-  const int found = eshm::endpoint::wait_any(endpoints, used, timeout_ms);
+  const int found = eshm::endpoint::wait_any(paths, used, timeout_ms);
   if (found >= 0) return index_of[found];
   if (found == ESHM_ERROR_NO_DATA) return remember_static(found, kNothingUnread);
   return remember(fail(found, found == ESHM_ERROR_INTERRUPTED

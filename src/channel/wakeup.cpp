@@ -9,20 +9,20 @@ using std::memory_order_seq_cst;
 
 uint32_t announce(layout::WakeLine& line, uint32_t mark) {
   // B1 -> B2: taken before the announcement, so that a ring which takes the
-  // announcement away has changed the bell.
-  const uint32_t key = line.bell.load(memory_order_acquire);
+  // announcement away has changed the doorbell.
+  const uint32_t key = line.doorbell.load(memory_order_acquire);
   line.announced.store(mark, memory_order_release);  // A1
   std::atomic_thread_fence(memory_order_seq_cst);    // AF, pairs with the ringer's fence
   return key;
 }
 
 os::FutexWait park(const layout::WakeLine& line, uint32_t key, os::Deadline deadline) {
-  return os::futex_wait(line.bell, key, deadline);
+  return os::futex_wait(line.doorbell, key, deadline);
 }
 
 void ring(layout::WakeLine& line) {
-  line.bell.fetch_add(1, memory_order_release);  // B2 -> B1
-  os::futex_wake_all(line.bell);
+  line.doorbell.fetch_add(1, memory_order_release);  // B2 -> B1
+  os::futex_wake_all(line.doorbell);
 }
 
 void ring_announced(layout::WakeLine& line) {

@@ -2,15 +2,15 @@
 // sleeps: an event count in shared memory. docs/PROTOCOL.md, section "Parking".
 //
 //   waiter                         ringer
-//   key = bell            (B1)     make the thing visible
+//   key = doorbell        (B1)     make the thing visible
 //   announced = mark      (A1)     full fence            (the caller's)
 //   full fence            (AF)     announced != 0?       (A2)
 //   look once more                 swap announced for 0  (A3)
-//   sleep while bell == key        bell + 1, wake all    (B2)
+//   sleep while doorbell == key    doorbell + 1, wake all (B2)
 //
 // Either the ringer sees the announcement, or the waiter sees the thing. The
-// swap comes before the bell: an announcement that it takes away was made with
-// a key from before the bell, so that waiter does not sleep.
+// swap comes before the ring: an announcement that it takes away was made with
+// a key from before the ring, so that waiter does not sleep.
 #pragma once
 
 #include <cstdint>

@@ -17,7 +17,7 @@ using std::memory_order_release;
 
 namespace {
 
-constexpr Direction kDirections[] = {layout::kMasterToSlave, layout::kSlaveToMaster};
+uint32_t announcer_of(uint64_t incarnation) { return uint32_t(incarnation) | 1; }
 
 layout::DataIdentity& identity_of(std::byte* data) {
   return reinterpret_cast<layout::DataArea*>(data)->identity;
@@ -77,7 +77,7 @@ Failure DataMapping::map(const Settings& settings, const SegmentFile& segment, D
   return success();
 }
 
-Failure DataMapping::settle(const Settings& settings, Direction direction, size_t bytes,
+Failure DataMapping::apply_memory_flags(const Settings& settings, Direction direction, size_t bytes,
                             bool writable) const {
   if ((settings.flags & ESHM_FLAG_PREFAULT) != 0) {
     if (const int failure = os::prefault(data(), bytes, writable)) {
@@ -101,7 +101,7 @@ Failure DataMapping::attach(const Settings& settings, const SegmentFile& segment
   DataMapping mapping;
   if (Failure failure = map(settings, segment, direction, writable, mapping)) return failure;
   const size_t bytes = segment.plan().geometry[direction].data_bytes;
-  if (Failure failure = mapping.settle(settings, direction, bytes, writable)) return failure;
+  if (Failure failure = mapping.apply_memory_flags(settings, direction, bytes, writable)) return failure;
   out = std::move(mapping);
   return success();
 }
@@ -157,7 +157,7 @@ Failure Attachment::create(const Settings& settings, std::unique_ptr<Attachment>
   std::shared_ptr<SegmentFile> segment;
   if (Failure failure = SegmentFile::create(settings, plan, segment)) return failure;
   auto attachment = std::make_unique<Attachment>(ESHM_ROLE_MASTER, std::move(segment));
-  for (const Direction direction : kDirections) {
+  for (const Direction direction : layout::kDirections) {
     Failure failure = DataMapping::create(settings, *attachment->segment_, direction,
                                           direction == attachment->outgoing(),
                                           attachment->data_[direction]);
@@ -177,7 +177,7 @@ Failure Attachment::create(const Settings& settings, std::unique_ptr<Attachment>
 Failure Attachment::map(const Settings& settings, std::shared_ptr<SegmentFile> segment, ESHMRole role,
                         std::unique_ptr<Attachment>& out) {
   auto attachment = std::make_unique<Attachment>(role, std::move(segment));
-  for (const Direction direction : kDirections) {
+  for (const Direction direction : layout::kDirections) {
     Failure failure = DataMapping::attach(settings, *attachment->segment_, direction,
                                           direction == attachment->outgoing(),
                                           attachment->data_[direction]);
@@ -199,6 +199,7 @@ void Attachment::set_up(WriteEnd& out, const layout::RoleRecord& role, uint32_t 
   out.largest = shape.max_message_bytes;
   out.role = &role.incarnation;
   out.incarnation = incarnation_;
+  out.announcer = announcer_of(incarnation_);
   out.superseded = &page().mark.superseded;
   out.wake = &outgoing_wake();
   out.room = &page().room_wake[outgoing()].line;
@@ -213,6 +214,7 @@ void Attachment::set_up(ReadEnd& in, const layout::RoleRecord& role) const {
   in.is_queue = geometry(incoming()).delivery == ESHM_DELIVERY_QUEUE;
   in.role = &role.incarnation;
   in.incarnation = incarnation_;
+  in.announcer = announcer_of(incarnation_);
   in.superseded = &page().mark.superseded;
   in.end_position = &page().mark.end_position[incoming()];
   in.wake = &incoming_wake();
@@ -263,7 +265,7 @@ ESHMStats stats_in(const layout::ControlPage& page) {
 void mark_superseded(const Settings& settings, SegmentFile& segment, int32_t successor_pid) {
   layout::MarkLine& mark = segment.page().mark;
   DataMapping queues[2];
-  for (const Direction direction : kDirections) {
+  for (const Direction direction : layout::kDirections) {
     if (segment.plan().geometry[direction].delivery != ESHM_DELIVERY_QUEUE) continue;
     // Without it the slave itself looks how far it may read.
     (void)DataMapping::map(settings, segment, direction, false, queues[direction]);
@@ -274,7 +276,7 @@ void mark_superseded(const Settings& settings, SegmentFile& segment, int32_t suc
   // Pairs with the fence behind a publication: a writer that does not see the
   // mark has published what is seen below.
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  for (const Direction direction : kDirections) {
+  for (const Direction direction : layout::kDirections) {
     if (queues[direction].data() == nullptr || mark.end_position[direction].load() != 0) continue;
     const uint64_t end =
         queues[direction].publish_line().published.load(memory_order_acquire);
@@ -283,7 +285,7 @@ void mark_superseded(const Settings& settings, SegmentFile& segment, int32_t suc
 }
 
 void wake_all_waiters(SegmentFile& segment) {
-  for (const Direction direction : kDirections) {
+  for (const Direction direction : layout::kDirections) {
     channel::ring(segment.page().data_wake[direction].line);
     channel::ring(segment.page().room_wake[direction].line);
   }

@@ -16,7 +16,7 @@ namespace eshm::endpoint {
 // side that reads.
 class DataMapping {
  public:
-  // For a look.
+  // To read a few words.
   static Failure map(const Settings& settings, const SegmentFile& segment,
                      layout::Direction direction, bool writable, DataMapping& out);
   // To work with: the memory is as ESHMConfig.flags ask, or the link is refused. A
@@ -35,7 +35,7 @@ class DataMapping {
   uint64_t messages(const layout::ChannelGeometry& geometry) const;
 
  private:
-  Failure settle(const Settings& settings, layout::Direction direction, size_t bytes,
+  Failure apply_memory_flags(const Settings& settings, layout::Direction direction, size_t bytes,
                  bool writable) const;
 
   os::Mapping posix_;

@@ -31,7 +31,7 @@ bool ReadEnd::release(const channel::Borrowed& borrowed) {
   return was_out;
 }
 
-void ReadEnd::settle() {
+void ReadEnd::consume_handed_out() {
   if (!is_queue) return;
   queue.settle();
   ring_for_room();

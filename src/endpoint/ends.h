@@ -26,6 +26,7 @@ struct WriteEnd {
   uint64_t largest = 0;  // message, bytes
   const std::atomic<uint64_t>* role = nullptr;  // incarnation of whoever holds ours
   uint64_t incarnation = 0;                     // our own
+  uint32_t announcer = 0;  // names this process in its announcements; not 0
   const std::atomic<uint32_t>* superseded = nullptr;
   layout::WakeLine* wake = nullptr;  // its reader waits there
   layout::WakeLine* room = nullptr;  // we wait there for room in a queue
@@ -33,8 +34,6 @@ struct WriteEnd {
   channel::QueueWriter queue;
 
   bool has_successor() const { return role->load(std::memory_order_relaxed) != incarnation; }
-  // Marks this process's announcements. Not 0.
-  uint32_t mark() const { return uint32_t(incarnation) | 1; }
 
   // As the channel's own. On kDone a full fence has passed since the publication.
   ESHM_ALWAYS_INLINE channel::WriteResult write(const void* data, size_t size, uint64_t timestamp_ns) {
@@ -61,6 +60,7 @@ struct ReadEnd {
   bool is_queue = false;
   const std::atomic<uint64_t>* role = nullptr;
   uint64_t incarnation = 0;
+  uint32_t announcer = 0;
   const std::atomic<uint32_t>* superseded = nullptr;
   const std::atomic<uint64_t>* end_position = nullptr;  // of a superseded queue, plus 1
   layout::WakeLine* wake = nullptr;  // we wait there
@@ -70,7 +70,6 @@ struct ReadEnd {
   channel::QueueReader queue;
 
   bool has_successor() const { return role->load(std::memory_order_relaxed) != incarnation; }
-  uint32_t mark() const { return uint32_t(incarnation) | 1; }
 
   // As the channel's own; `missed` is told with a message.
   channel::ReadResult read(void* buffer, size_t bytes, channel::Message& message,
@@ -87,7 +86,7 @@ struct ReadEnd {
     return false;
   }
   // A clean end: nothing that was handed out is shown again.
-  void settle();
+  void consume_handed_out();
 
   // Of a superseded queue, what was committed before the mark may still be
   // read. False while it is not known how much that is.

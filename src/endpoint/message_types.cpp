@@ -8,8 +8,6 @@
 namespace eshm::endpoint {
 namespace {
 
-constexpr layout::Direction kDirections[] = {layout::kMasterToSlave, layout::kSlaveToMaster};
-
 // A private copy: a peer may write rubbish there.
 std::string text_in(const SegmentFile& segment, const layout::ChannelGeometry& geometry) {
   std::string text(geometry.type_text_bytes, ' ');
@@ -52,7 +50,7 @@ std::string difference(const std::string& theirs, const std::string& ours) {
 }  // namespace
 
 int write_type_texts(const Settings& settings, const SegmentFile& segment) {
-  for (const layout::Direction direction : kDirections) {
+  for (const layout::Direction direction : layout::kDirections) {
     const std::string& text = settings.type_text[direction];
     const off_t at = off_t(segment.plan().geometry[direction].type_text_offset);
     if (text.empty()) continue;
@@ -63,7 +61,7 @@ int write_type_texts(const Settings& settings, const SegmentFile& segment) {
 }
 
 Failure compare_types(const Settings& settings, const SegmentFile& segment) {
-  for (const layout::Direction direction : kDirections) {
+  for (const layout::Direction direction : layout::kDirections) {
     const layout::ChannelGeometry& geometry = segment.plan().geometry[direction];
     const uint64_t ours = settings.shape[direction].type_fingerprint;
     if (layout::types_fit(geometry.type_fingerprint, ours)) continue;

@@ -1,8 +1,9 @@
 #include "endpoint/observer.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <mutex>
+
+#include "endpoint/waiting.h"
 
 namespace eshm::endpoint {
 
@@ -13,7 +14,6 @@ using std::memory_order_relaxed;
 
 namespace {
 
-constexpr Direction kDirections[] = {layout::kMasterToSlave, layout::kSlaveToMaster};
 // How long a wait sleeps between two looks: short while messages flow.
 constexpr uint64_t kShortestPauseNs = 50'000;
 constexpr uint64_t kLongestPauseNs = os::kNsPerMs;
@@ -25,10 +25,10 @@ int index_of(ESHMRole role) { return role == ESHM_ROLE_MASTER ? 0 : 1; }
 // ---- opening ---------------------------------------------------------------------
 
 Failure Observer::open(Settings settings, std::unique_ptr<Observer>& out) {
-  Found found = look_at_name(settings, false);
+  Found found = inspect_name(settings, false);
   if (found.refusal) return std::move(found.refusal);
   std::unique_ptr<Observer> fresh(new Observer(std::move(settings)));
-  // One that is gone again, or cannot be mapped now, is looked for later.
+  // A segment that is gone again, or cannot be mapped now, is sought later.
   if (found.finding == Finding::kFine) fresh->attach(std::move(found), false);
   out = std::move(fresh);
   return success();
@@ -37,8 +37,6 @@ Failure Observer::open(Settings settings, std::unique_ptr<Observer>& out) {
 Observer::Observer(Settings settings)
     : Handle(true),
       settings_(std::move(settings)),
-      look_interval_ns_(std::clamp<uint64_t>(settings_.stale_threshold_ms * os::kNsPerMs / 4,
-                                             os::kNsPerMs, 10 * os::kNsPerMs)),
       watch_{PeerWatch(settings_.stale_threshold_ms * os::kNsPerMs),
              PeerWatch(settings_.stale_threshold_ms * os::kNsPerMs)} {}
 
@@ -63,31 +61,24 @@ int Observer::read(void* buffer, size_t buffer_bytes, ESHMMessageInfo& info,
 // Sleeps on a timer alone.
 int Observer::wait(void* buffer, size_t buffer_bytes, ESHMMessageInfo& info,
                    uint32_t timeout_ms) {
-  const os::Deadline deadline = os::Deadline::after_ms(timeout_ms);
   uint64_t pause_ns = kShortestPauseNs;
-  uint64_t next_interrupt = 0;  // the hook is asked before the first sleep, too
-  for (;;) {
-    const uint64_t now = os::monotonic_ns();
-    if (settings_.interrupt.is_set() && now >= next_interrupt) {
-      if (settings_.interrupt.requested()) return ESHM_ERROR_INTERRUPTED;
-      next_interrupt = now + kInterruptIntervalMs * os::kNsPerMs;
-    }
-    const os::Deadline until = deadline.or_earlier(os::Deadline::at(now + pause_ns));
-    pauses_.fetch_add(1, memory_order_relaxed);
-    os::sleep_until(until);
-    if (!until.has_passed()) next_interrupt = 0;  // a signal
-    pause_ns = std::min(2 * pause_ns, kLongestPauseNs);
-    const int code = take(buffer, buffer_bytes, info);
-    if (code != ESHM_ERROR_NO_DATA) return code;
-    if (deadline.has_passed()) return ESHM_ERROR_TIMEOUT;
-  }
+  return wait_in_pieces(
+      ESHM_ERROR_NO_DATA, os::Deadline::after_ms(timeout_ms), settings_.interrupt,
+      [&](uint64_t now, os::Deadline until, PieceEnd& end) {
+        until = until.or_earlier(os::Deadline::at(now + pause_ns));
+        pauses_.fetch_add(1, memory_order_relaxed);
+        os::sleep_until(until);
+        if (!until.has_passed()) end = PieceEnd::kSignal;
+        pause_ns = std::min(2 * pause_ns, kLongestPauseNs);
+        return take(buffer, buffer_bytes, info);
+      });
 }
 
-// What is unread comes before a look at what became of the segment.
+// Reads what is unread before it checks what became of the segment.
 int Observer::take(void* buffer, size_t buffer_bytes, ESHMMessageInfo& info) {
   const std::lock_guard<os::WordLock> lock(lock_);
   int code = take_either(buffer, buffer_bytes, info);
-  if (code == ESHM_ERROR_NO_DATA && look_around()) code = take_either(buffer, buffer_bytes, info);
+  if (code == ESHM_ERROR_NO_DATA && check_link()) code = take_either(buffer, buffer_bytes, info);
   const bool is_spoiled = view_ == nullptr && spoiled_nonce_ != 0;
   return code == ESHM_ERROR_NO_DATA && is_spoiled ? ESHM_ERROR_CORRUPT : code;
 }
@@ -119,12 +110,12 @@ int Observer::take_from(Direction direction, void* buffer, size_t buffer_bytes,
       info.size = message.size;
       return ESHM_ERROR_BUFFER_TOO_SMALL;
     case channel::ReadResult::kCorrupt:
-      // Who marks a segment may empty it.
+      // The process that marks a segment may empty it.
       if (view_->segment->is_superseded()) break;
       spoil();
       return ESHM_ERROR_CORRUPT;
     case channel::ReadResult::kSuperseded:
-      next_look_ns_ = 0;
+      next_check_ns_ = 0;
       break;
     case channel::ReadResult::kTooMany:
     case channel::ReadResult::kNothing:
@@ -150,30 +141,30 @@ void Observer::note_message(Direction direction, const channel::Message& message
   info.direction = direction == layout::kMasterToSlave ? ESHM_M2S : ESHM_S2M;
 }
 
-// ---- looking around --------------------------------------------------------------
+// ---- checking the link --------------------------------------------------------------
 
-// Looks at the two sides, and where the master is away at the name. True: at
-// another segment from now on.
-bool Observer::look_around() {
+// Checks both sides, and the name if the master is away. True: the observer has moved
+// to another segment.
+bool Observer::check_link() {
   const uint64_t now = os::monotonic_ns();
-  if (now < next_look_ns_) return false;
-  next_look_ns_ = now + look_interval_ns_;
-  look_at_sides(now);
+  if (now < next_check_ns_) return false;
+  next_check_ns_ = now + check_interval_ns(settings_);
+  check_sides(now);
   if (!is_over()) {
     seek_pause_ns_ = os::kNsPerMs;
     return false;
   }
   const bool has_moved = now >= next_seek_ns_ && seek();
   if (has_moved) {
-    look_at_sides(now);
+    check_sides(now);
     seek_pause_ns_ = os::kNsPerMs;
   } else if (now >= next_seek_ns_) {
-    // Soon again at first: between a mark and the new name are microseconds.
+    // Soon again at first: a mark precedes the new name by microseconds.
     next_seek_ns_ = now + seek_pause_ns_;
     seek_pause_ns_ = std::min(2 * seek_pause_ns_,
                               settings_.reconnect_retry_interval_ms * os::kNsPerMs);
   }
-  if (is_over()) next_look_ns_ = std::min(next_look_ns_, next_seek_ns_);
+  if (is_over()) next_check_ns_ = std::min(next_check_ns_, next_seek_ns_);
   return has_moved;
 }
 
@@ -183,17 +174,17 @@ bool Observer::is_over() const {
          view_->segment->is_superseded() || !view_->segment->locks().is_still_ours();
 }
 
-void Observer::look_at_sides(uint64_t now_ns) {
+void Observer::check_sides(uint64_t now_ns) {
   if (view_ == nullptr) return;
-  look_at_side(now_ns, ESHM_ROLE_MASTER);
-  look_at_side(now_ns, ESHM_ROLE_SLAVE);
+  check_side(now_ns, ESHM_ROLE_MASTER);
+  check_side(now_ns, ESHM_ROLE_SLAVE);
 }
 
-void Observer::look_at_side(uint64_t now_ns, ESHMRole role) {
+void Observer::check_side(uint64_t now_ns, ESHMRole role) {
   const SegmentFile& segment = *view_->segment;
   PeerWatch& watch = watch_[index_of(role)];
-  const Sighting sighting = look_at(segment, role, watch, now_ns, false);
-  for (int i = 0; i < PeerWatch::kMostEventsOfALook; ++i) {
+  const Sighting sighting = sight_holder(segment, role, watch, now_ns, false);
+  for (int i = 0; i < PeerWatch::kMostEventsPerSighting; ++i) {
     const auto event = watch.see(sighting);
     if (role != ESHM_ROLE_MASTER) continue;
     stale_reports_ += event == ESHM_EVENT_STALE;
@@ -201,17 +192,17 @@ void Observer::look_at_side(uint64_t now_ns, ESHMRole role) {
   }
 }
 
-// Looks at the name. True: it means another segment, which is mapped now.
+// Inspects the name. True: it means another segment, which is mapped now.
 bool Observer::seek() {
   const bool counts = view_ != nullptr && !view_->segment->is_superseded();
   if (counts && view_->segment->is_named(settings_)) return false;
-  Found found = look_at_name(settings_, false);
+  Found found = inspect_name(settings_, false);
   refusal_ = std::move(found.refusal);
   if (found.finding == Finding::kAbsent) spoiled_nonce_ = 0;
   const bool is_spoiled =
       found.finding == Finding::kFine && found.plan.identity.nonce == spoiled_nonce_;
   if (found.finding == Finding::kFine && !is_spoiled && attach(std::move(found), true)) return true;
-  // Its memory is not kept for those who are over; a slave may wait in it yet.
+  // The memory of an obsolete segment is not kept, unless a slave may still wait in it.
   if (view_ != nullptr && (!counts || !watch_[index_of(ESHM_ROLE_SLAVE)].is_there())) detach();
   return false;
 }
@@ -219,7 +210,7 @@ bool Observer::seek() {
 bool Observer::attach(Found found, bool from_birth) {
   auto view = std::make_unique<View>();
   refusal_ = SegmentFile::open(settings_, std::move(found), view->segment);
-  for (const Direction direction : kDirections) {
+  for (const Direction direction : layout::kDirections) {
     if (refusal_) return false;
     refusal_ = DataMapping::attach(settings_, *view->segment, direction, false,
                                    view->data[direction]);
@@ -230,7 +221,7 @@ bool Observer::attach(Found found, bool from_birth) {
   view_ = std::move(view);
   spoiled_nonce_ = 0;
   layout::ControlPage& page = view_->segment->page();
-  for (const Direction direction : kDirections) {
+  for (const Direction direction : layout::kDirections) {
     const layout::ChannelGeometry& geometry = view_->segment->plan().geometry[direction];
     std::byte* const data = view_->data[direction].data();
     Channel& channel = channel_[direction];
@@ -261,13 +252,13 @@ void Observer::spoil() {
 
 ESHMPeerState Observer::master_state() {
   const std::lock_guard<os::WordLock> lock(lock_);
-  look_around();
+  check_link();
   return watch_[index_of(ESHM_ROLE_MASTER)].state();
 }
 
 void Observer::get_stats(ESHMStats& stats) {
   const std::lock_guard<os::WordLock> lock(lock_);
-  look_around();
+  check_link();
   stats = {};
   if (view_ != nullptr) {
     const layout::Plan& plan = view_->segment->plan();
@@ -286,7 +277,7 @@ void Observer::get_stats(ESHMStats& stats) {
 
 void Observer::get_stats_ex(ESHMStatsEx& stats) {
   const std::lock_guard<os::WordLock> lock(lock_);
-  look_around();
+  check_link();
   stats.peer_state = watch_[index_of(ESHM_ROLE_MASTER)].state();
   stats.peer_generation = channel_[0].sender_count + channel_[1].sender_count;
   stats.reconnects = reconnects_;
@@ -315,7 +306,7 @@ Failure Observer::explain(int code, uint32_t timeout_ms) const {
     case ESHM_ERROR_CORRUPT:
       return say("the segment holds what no healthy process writes");
     case ESHM_ERROR_INTERRUPTED:
-      return fail(code, about(settings_) + "the wait was interrupted", EINTR);
+      return interrupted(settings_);
     default:
       return say("failed");
   }

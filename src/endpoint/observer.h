@@ -1,8 +1,8 @@
-// One who looks on at a link: the other thing that an ESHMHandle can be.
+// A read-only observer of a link: the other thing that an ESHMHandle can be.
 //
-// It opens and maps everything read-only, takes no lock and waits on no futex,
-// so nothing that becomes of it is felt by the two. Nobody tends it: its own
-// calls look at the sides, and at the name, as they come.
+// It opens and maps everything read-only, takes no lock and waits on no futex, so
+// the two ends never notice what becomes of it. It has no upkeep: its own calls check
+// the two sides, and the name.
 #pragma once
 
 #include <atomic>
@@ -12,15 +12,15 @@
 #include "channel/queue_observer.h"
 #include "endpoint/attachment.h"
 #include "endpoint/handle.h"
-#include "endpoint/liveness.h"
+#include "endpoint/peer_watch.h"
 #include "os/word_lock.h"
 
 namespace eshm::endpoint {
 
 class Observer : public Handle {
  public:
-  // Never waits, and needs no segment; refused is only what lies at the name
-  // and cannot be looked at.
+  // Never waits, and needs no segment. Refuses only a file at the name that cannot be
+  // observed.
   static Failure open(Settings settings, std::unique_ptr<Observer>& out);
 
   // The next message of either direction, in turn.
@@ -32,7 +32,7 @@ class Observer : public Handle {
   void get_stats_ex(ESHMStatsEx& stats);
 
  private:
-  // A segment that is looked at.
+  // The segment that is observed.
   struct View {
     std::shared_ptr<SegmentFile> segment;
     DataMapping data[2];
@@ -58,26 +58,25 @@ class Observer : public Handle {
   void note_message(layout::Direction direction, const channel::Message& message, uint64_t missed,
                     ESHMMessageInfo& info);
 
-  bool look_around();
+  bool check_link();
   bool is_over() const;
-  void look_at_sides(uint64_t now_ns);
-  void look_at_side(uint64_t now_ns, ESHMRole role);
+  void check_sides(uint64_t now_ns);
+  void check_side(uint64_t now_ns, ESHMRole role);
   bool seek();
   bool attach(Found found, bool from_birth);
   void detach();
   void spoil();
 
   const Settings settings_;
-  const uint64_t look_interval_ns_;
 
   mutable os::WordLock lock_;  // guards what follows
   std::unique_ptr<View> view_;
   Channel channel_[2];        // by layout::Direction
   uint32_t next_direction_ = layout::kMasterToSlave;
   PeerWatch watch_[2];        // the master, the slave
-  Failure refusal_;           // why what is at the name is not looked at
+  Failure refusal_;           // why the file at the name is not observed
   uint64_t spoiled_nonce_ = 0;  // of the segment that was found corrupt; 0: none
-  uint64_t next_look_ns_ = 0;
+  uint64_t next_check_ns_ = 0;
   uint64_t next_seek_ns_ = 0;
   uint64_t seek_pause_ns_ = os::kNsPerMs;
   uint64_t last_beats_[2] = {0, 0};  // of the get_stats before

@@ -19,18 +19,16 @@ using Verdict = RoleSeeker::Verdict;
 
 namespace {
 
-// So long the same process may hold the succession lock, which healthy ones
-// hold for microseconds, before it is called hung.
+// A process that holds the succession lock for longer than this hangs: healthy ones
+// hold it for microseconds.
 constexpr uint64_t kSuccessionPatienceNs = 1'000 * os::kNsPerMs;
-// Whose record is incomplete has no number to be told from the next one by: it
-// must be so at this many looks in a row.
-constexpr uint32_t kIncompleteLooks = 200;
-// A role that changes its holder so often while it is watched has living ones.
+// A holder with an incomplete record has no number to tell it from the next one: it
+// hangs if this many tries in a row find the record incomplete.
+constexpr uint32_t kIncompleteTries = 200;
+// A role that changes its holder this often while it is compared has living ones.
 constexpr uint32_t kHoldersWatched = 1'000;
 
-Step look_again(Failure meanwhile = {}) {
-  return {Verdict::kLookAgain, std::move(meanwhile), nullptr};
-}
+Step try_again() { return {Verdict::kTryAgain, {}, nullptr}; }
 Step refused(Failure failure) { return {Verdict::kRefused, std::move(failure), nullptr}; }
 
 bool is_exiting(const Holder& holder) {
@@ -57,18 +55,18 @@ Step RoleSeeker::step() {
   }
 }
 
-// AUTO: the master's rules but for replacing, then the slave's. That the
-// master went away in between is a reason to look again, not to wait for one.
+// AUTO: the master's rules except replacing, then the slave's. If the master went
+// away in between, both are tried again: there is none to wait for.
 Step RoleSeeker::seek_either() {
   Step as_master = seek_master(false);
   if (as_master.verdict != Verdict::kHasMaster) return as_master;
   Step as_slave = seek_slave();
-  if (as_slave.verdict == Verdict::kNoMaster) return look_again(std::move(as_slave.failure));
+  if (as_slave.verdict == Verdict::kNoMaster) return try_again();
   return as_slave;
 }
 
 Step RoleSeeker::seek_master(bool may_replace) {
-  Found found = look_at_name(settings_);
+  Found found = inspect_name(settings_);
   if (found.finding == Finding::kAbsent) return give_birth();
   if (found.refusal) return refused(std::move(found.refusal));
   SegmentPtr segment;
@@ -86,7 +84,7 @@ Step RoleSeeker::give_birth() {
   std::unique_ptr<Attachment> fresh;
   if (Failure failure = Attachment::create(settings_, fresh)) {
     // Among racers the room may be another's unnamed segment, soon given back.
-    if (failure.error_number == ENOSPC) return look_again(std::move(failure));
+    if (failure.error_number == ENOSPC) return {Verdict::kNoRoom, std::move(failure), nullptr};
     return refused(std::move(failure));
   }
   Succession succession(fresh->segment_ptr());
@@ -96,7 +94,7 @@ Step RoleSeeker::give_birth() {
   const std::string abandoned = os::successor_path(settings_.name);
   const int failure = os::link_unnamed(fresh->segment().file(), path);
   if (must_tidy && failure == 0) os::unlink_name(abandoned);  // from here on nothing allocates
-  if (failure == EEXIST) return look_again();
+  if (failure == EEXIST) return try_again();
   if (failure != 0) {
     return refused(fail(ESHM_ERROR_SHM_CREATE,
                         about(settings_) + "cannot be named: " + strerror(failure), failure));
@@ -108,13 +106,13 @@ Step RoleSeeker::give_birth() {
 Step RoleSeeker::succeed(const SegmentPtr& segment) {
   Succession succession(segment);
   if (!succession.try_take()) return succession_is_busy(*segment);
-  if (!segment->is_named(settings_)) return look_again();
+  if (!segment->is_named(settings_)) return try_again();
   if (segment->is_superseded()) {
     // Whoever superseded it died before the name was given away.
     if (segment->meta().st_uid != geteuid()) return refuse_foreign();
     return supersede(segment);
   }
-  if (segment->is_held(layout::kMasterByte)) return look_again();
+  if (segment->is_held(layout::kMasterByte)) return try_again();
   const bool slave_lives = segment->is_held(layout::kSlaveByte);
   if (slave_lives && same_shape(segment->plan())) return adopt(segment);
   if (segment->meta().st_uid != geteuid()) return refuse_foreign();
@@ -127,7 +125,7 @@ Step RoleSeeker::adopt(const SegmentPtr& segment) {
   if (Failure failure = Attachment::map(settings_, segment, ESHM_ROLE_MASTER, attachment)) {
     return without_areas(*segment, ESHM_ROLE_SLAVE, std::move(failure));
   }
-  if (attachment->segment().locks().try_lock(layout::kMasterByte) != 0) return look_again();
+  if (attachment->segment().locks().try_lock(layout::kMasterByte) != 0) return try_again();
   attachment->assume_role(settings_, os::random_nonzero());
   wake_all_waiters(attachment->segment());
   remove_abandoned_successor(settings_);
@@ -138,7 +136,7 @@ Step RoleSeeker::adopt(const SegmentPtr& segment) {
 Step RoleSeeker::start_afresh(const SegmentPtr& segment) {
   if (segment->locks().try_lock(layout::kMasterByte) != 0 ||
       segment->locks().try_lock(layout::kSlaveByte) != 0) {
-    return look_again();
+    return try_again();
   }
   mark_superseded(settings_, *segment, os::self().pid);
   if (segment->plan().identity.backend == ESHM_BACKEND_POSIX) {
@@ -156,11 +154,11 @@ Step RoleSeeker::challenge(const SegmentPtr& segment) {
   const Holder holder = read_record(segment->page().master);
   if (holder.incarnation == 0) return wait_for_record(*segment);
   const uint64_t beats = segment->page().beat[0].line.beats.load(memory_order_relaxed);
-  const Pulse pulse = feel_pulse(holder, beats);
+  const Pulse pulse = compare_heartbeat(holder, beats);
   if (pulse == Pulse::kBeats) return refuse_taken("master", holder, pulse);
   // Under its predecessor's record an adopter may hang.
   if (segment->is_held(layout::kSuccessionByte)) return succession_is_busy(*segment);
-  if (pulse == Pulse::kUndecided) return {Verdict::kWatching, {}, nullptr};
+  if (pulse == Pulse::kUndecided) return {Verdict::kComparing, {}, nullptr};
   if (is_exiting(holder)) return wait_for_exit("master", holder);  // then it is adopted
   if (segment->meta().st_uid != geteuid()) return refuse_foreign();
   Succession succession(segment);
@@ -170,7 +168,7 @@ Step RoleSeeker::challenge(const SegmentPtr& segment) {
       !segment->is_held(layout::kMasterByte) ||
       segment->page().master.incarnation.load(memory_order_relaxed) != watched_.incarnation ||
       segment->page().beat[0].line.beats.load(memory_order_relaxed) != watched_.beats) {
-    return look_again();
+    return try_again();
   }
   return supersede(segment);
 }
@@ -216,7 +214,7 @@ Step RoleSeeker::seek_slave() {
   const auto no_master = [&](const std::string& why) {
     return Step{Verdict::kNoMaster, fail(ESHM_ERROR_TIMEOUT, about(settings_) + why), nullptr};
   };
-  Found found = look_at_name(settings_);
+  Found found = inspect_name(settings_);
   if (found.finding == Finding::kAbsent) return no_master("there is no master: nothing has that name");
   if (found.refusal) return refused(std::move(found.refusal));
   if (found.finding == Finding::kSuperseded) return no_master("its master was superseded and has no successor yet");
@@ -224,7 +222,7 @@ Step RoleSeeker::seek_slave() {
   if (Failure failure = SegmentFile::open(settings_, std::move(found), segment)) {
     return refused(std::move(failure));
   }
-  if (segment->is_superseded()) return look_again();
+  if (segment->is_superseded()) return try_again();
   if (!segment->is_held(layout::kMasterByte)) return no_master("its master is dead or gone");
   if (Failure failure = compare_types(settings_, *segment)) return refused(std::move(failure));
   if (!segment->is_held(layout::kSlaveByte)) return take_seat(segment);
@@ -235,8 +233,8 @@ Step RoleSeeker::seek_slave() {
     return wait_for_record(*segment);
   }
   const Pulse pulse =
-      feel_pulse(holder, segment->page().beat[1].line.beats.load(memory_order_relaxed));
-  if (pulse == Pulse::kUndecided) return {Verdict::kWatching, {}, nullptr};
+      compare_heartbeat(holder, segment->page().beat[1].line.beats.load(memory_order_relaxed));
+  if (pulse == Pulse::kUndecided) return {Verdict::kComparing, {}, nullptr};
   if (pulse == Pulse::kStill && is_exiting(holder)) return wait_for_exit("slave", holder);
   return refuse_taken("slave", holder, pulse);
 }
@@ -247,7 +245,7 @@ Step RoleSeeker::take_seat(const SegmentPtr& segment) {
   // Nobody is half-way to a role now: a held master's lock has a true record.
   if (!segment->is_named(settings_) || segment->is_superseded() ||
       !segment->is_held(layout::kMasterByte)) {
-    return look_again();
+    return try_again();
   }
   const uint64_t reserved_for =
       segment->page().seat.reserved_for.load(std::memory_order_acquire);
@@ -261,13 +259,13 @@ Step RoleSeeker::take_seat(const SegmentPtr& segment) {
   if (Failure failure = Attachment::map(settings_, segment, ESHM_ROLE_SLAVE, attachment)) {
     return without_areas(*segment, ESHM_ROLE_MASTER, std::move(failure));
   }
-  if (segment->locks().try_lock(layout::kSlaveByte) != 0) return look_again();
+  if (segment->locks().try_lock(layout::kSlaveByte) != 0) return try_again();
   segment->page().seat.reserved_for.store(0, memory_order_release);  // it has come over
   attachment->assume_role(settings_, os::random_nonzero());
   return taken(std::move(attachment));
 }
 
-RoleSeeker::Pulse RoleSeeker::feel_pulse(const Holder& holder, uint64_t beats) {
+RoleSeeker::Pulse RoleSeeker::compare_heartbeat(const Holder& holder, uint64_t beats) {
   const uint64_t now = os::monotonic_ns();
   if (watched_.incarnation != holder.incarnation) {
     if (++holders_watched_ > kHoldersWatched) return Pulse::kBeats;
@@ -295,14 +293,15 @@ Step RoleSeeker::refuse_foreign() const {
 
 // Both are filled in under the succession lock. Without it this was a glimpse.
 Step RoleSeeker::wait_for_record(const SegmentFile& segment) {
-  return segment.is_held(layout::kSuccessionByte) ? succession_is_busy(segment) : look_again();
+  return segment.is_held(layout::kSuccessionByte) ? succession_is_busy(segment) : try_again();
 }
 
 // Its lock falls when the kernel has torn it down.
 Step RoleSeeker::wait_for_exit(const char* role, const Holder& holder) const {
-  return look_again(fail(ESHM_ERROR_TIMEOUT, about(settings_) + "the " + role + ", " +
-                                                 name_of(holder) +
-                                                 ", is exiting; the kernel still holds its lock"));
+  return {Verdict::kWaitingForExit,
+          fail(ESHM_ERROR_TIMEOUT, about(settings_) + "the " + role + ", " + name_of(holder) +
+                                       ", is exiting; the kernel still holds its lock"),
+          nullptr};
 }
 
 // The kernel takes an exiting process's memory before its locks: a System V area
@@ -313,7 +312,7 @@ Step RoleSeeker::without_areas(const SegmentFile& segment, ESHMRole holders_role
   const Holder holder = read_record(is_master ? segment.page().master : segment.page().slave);
   if (is_exiting(holder)) return wait_for_exit(is_master ? "master" : "slave", holder);
   // In this order: one that is seen to be gone has no lock.
-  if (!segment.is_held(is_master ? layout::kMasterByte : layout::kSlaveByte)) return look_again();
+  if (!segment.is_held(is_master ? layout::kMasterByte : layout::kSlaveByte)) return try_again();
   return refused(std::move(failure));
 }
 
@@ -327,12 +326,12 @@ Step RoleSeeker::succession_is_busy(const SegmentFile& segment) {
   const bool is_first_look = watched_succession_.since_ns == 0;
   if (is_first_look || holder.incarnation != watched_succession_.incarnation) {
     watched_succession_ = {holder.incarnation, 0, now};
-    succession_looks_ = 0;
-    return look_again();
+    succession_tries_ = 0;
+    return try_again();
   }
-  ++succession_looks_;
-  const bool is_same = holder.incarnation != 0 || succession_looks_ >= kIncompleteLooks;
-  if (!is_same || now - watched_succession_.since_ns < kSuccessionPatienceNs) return look_again();
+  ++succession_tries_;
+  const bool is_same = holder.incarnation != 0 || succession_tries_ >= kIncompleteTries;
+  if (!is_same || now - watched_succession_.since_ns < kSuccessionPatienceNs) return try_again();
   // An incomplete record names its last holder.
   if (holder.incarnation != 0 && is_exiting(holder)) {
     return wait_for_exit("process that is changing its roles", holder);
@@ -343,7 +342,7 @@ Step RoleSeeker::succession_is_busy(const SegmentFile& segment) {
 }
 
 bool RoleSeeker::same_shape(const layout::Plan& plan) const {
-  for (const int direction : {0, 1}) {
+  for (const layout::Direction direction : layout::kDirections) {
     const layout::ChannelShape& ours = settings_.shape[direction];
     const layout::ChannelShape theirs = layout::shape_of(plan.geometry[direction]);
     // Of a type that the segment does not name nobody could be told.

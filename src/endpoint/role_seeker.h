@@ -1,9 +1,9 @@
 // How a process comes to its role: birth, adoption, starting afresh, replacing
 // a hung master, and a slave's seat. docs/PROTOCOL.md, section "Roles".
 //
-// Each step looks at the name anew and never waits; the caller decides how
-// long it goes on. All that changes roles or the name of a segment is done
-// under its succession lock, after judging again.
+// Each step inspects the name again and never waits; the caller decides how long it
+// continues. Every change of a role or of the name is made under the segment's
+// succession lock, after judging again.
 #pragma once
 
 #include <cstdint>
@@ -17,12 +17,14 @@ namespace eshm::endpoint {
 class RoleSeeker {
  public:
   enum class Verdict {
-    kTaken,       // `attachment` is ours
-    kRefused,     // for good; `failure` says why
-    kLookAgain,   // something is on its way: look again after a short pause
-    kWatching,    // a holder's heartbeat is being compared, for a stale threshold at most
-    kNoMaster,    // slave: there is no master to attach to
-    kHasMaster,   // (between the two halves of AUTO alone)
+    kTaken,           // `attachment` is ours
+    kRefused,         // for good; `failure` says why
+    kTryAgain,        // another process is changing the roles, for microseconds
+    kNoRoom,          // /dev/shm is full; another newcomer's segment may soon be given back
+    kWaitingForExit,  // the kernel is still tearing the holder down; `failure` names it
+    kComparing,       // a holder's heartbeat is being compared, for a stale threshold at most
+    kNoMaster,        // slave: there is no master to attach to
+    kHasMaster,       // (between the two halves of AUTO alone)
   };
   struct Step {
     Verdict verdict;
@@ -34,7 +36,7 @@ class RoleSeeker {
   explicit RoleSeeker(const Settings& settings, uint64_t predecessor = 0)
       : settings_(settings), predecessor_(predecessor) {}
 
-  // One look, for the role of the settings.
+  // One attempt at the role of the settings.
   Step step();
 
  private:
@@ -62,8 +64,8 @@ class RoleSeeker {
   Step supersede(const SegmentPtr& segment);
   Step install_over(SegmentFile& old, std::unique_ptr<Attachment> fresh);
 
-  // Looks for `threshold` at the holder of a role: does it beat?
-  Pulse feel_pulse(const Holder& holder, uint64_t beats);
+  // Compares the heartbeat of a role's holder, over a stale threshold: does it beat?
+  Pulse compare_heartbeat(const Holder& holder, uint64_t beats);
   Step refuse_taken(const char* role, const Holder& holder, Pulse pulse) const;
   Step refuse_foreign() const;
   // A role's lock is held, its record not complete.
@@ -79,7 +81,7 @@ class RoleSeeker {
   Watched watched_;
   uint32_t holders_watched_ = 0;
   Watched watched_succession_;
-  uint32_t succession_looks_ = 0;
+  uint32_t succession_tries_ = 0;
 };
 
 }  // namespace eshm::endpoint

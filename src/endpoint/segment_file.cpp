@@ -70,15 +70,15 @@ Failure explain_open(const Settings& settings, int error_number) {
 
 }  // namespace
 
-Sighting look_at(const SegmentFile& segment, ESHMRole role, const PeerWatch& watch,
+Sighting sight_holder(const SegmentFile& segment, ESHMRole role, const PeerWatch& watch,
                  uint64_t now_ns, bool must_probe) {
   const bool is_master = role == ESHM_ROLE_MASTER;
   const layout::ControlPage& page = segment.page();
   const layout::RoleRecord& record = segment.record(role);
   Sighting sighting;
   sighting.now_ns = now_ns;
-  // Before the probe: whose number stood here while the lock was still to be asked for,
-  // and is found free, is gone for good. Behind it, it might be a living newcomer's.
+  // Before the probe: if the lock is free then, the process of this number is gone
+  // for good. Loaded after the probe, it could be the number of a living newcomer.
   sighting.incarnation = record.incarnation.load(memory_order_acquire);
   sighting.left = record.left.load(memory_order_relaxed);
   sighting.beats = page.beat[is_master ? 0 : 1].line.beats.load(memory_order_relaxed);
@@ -86,14 +86,14 @@ Sighting look_at(const SegmentFile& segment, ESHMRole role, const PeerWatch& wat
   sighting.holds_lock = must_probe || watch.needs_lock_probe(sighting)
                             ? segment.is_held(is_master ? layout::kMasterByte : layout::kSlaveByte)
                             : watch.is_there();
-  // Behind the probe: who leaves says good-bye before its lock falls.
+  // After the probe: a leaving process stores `left` before it drops its lock.
   if (!sighting.holds_lock) sighting.left = record.left.load(memory_order_acquire);
   return sighting;
 }
 
 std::string about(const Settings& settings) { return os::object_path(settings.name) + ": "; }
 
-Found look_at_name(const Settings& settings, bool writable) {
+Found inspect_name(const Settings& settings, bool writable) {
   Found found;
   found.is_writable = writable;
   const int failure = os::open_named(os::object_path(settings.name), writable, found.file);

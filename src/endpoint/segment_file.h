@@ -8,7 +8,7 @@
 #include <string>
 
 #include "endpoint/failure.h"
-#include "endpoint/liveness.h"
+#include "endpoint/peer_watch.h"
 #include "endpoint/settings.h"
 #include "layout/validate.h"
 #include "os/clock.h"
@@ -18,7 +18,7 @@
 
 namespace eshm::endpoint {
 
-// The result of a look at the name, from private memory.
+// What the name means, judged from private memory.
 struct Found {
   layout::Finding finding = layout::Finding::kAbsent;
   Failure refusal;  // for every finding but absent, superseded and fine
@@ -30,7 +30,7 @@ struct Found {
 
 // Opens and judges what is at the name: type, owner, mode, size and header.
 // Changes nothing and waits for nothing. An observer opens it read-only.
-Found look_at_name(const Settings& settings, bool writable = true);
+Found inspect_name(const Settings& settings, bool writable = true);
 
 // A copy of a RoleRecord, consistent within itself.
 struct Holder {
@@ -77,8 +77,8 @@ class SegmentFile {
 
   bool is_superseded() const;
   bool is_named(const Settings& settings) const;
-  // The kernel's word. True also where it cannot be had: never judge a life
-  // away for want of an answer.
+  // Probes the lock. True also if the kernel gives no answer: then the holder counts
+  // as alive.
   bool is_held(layout::LockByte byte) const;
 
  private:
@@ -91,8 +91,8 @@ class SegmentFile {
   os::Mapping control_;
 };
 
-// What `watch` has to be told of the role's holder. `must_probe`: a bell rang.
-Sighting look_at(const SegmentFile& segment, ESHMRole role, const PeerWatch& watch,
+// Checks a role's holder for `watch`. `must_probe`: its exit watch fired.
+Sighting sight_holder(const SegmentFile& segment, ESHMRole role, const PeerWatch& watch,
                  uint64_t now_ns, bool must_probe);
 
 // "/dev/shm/eshm_cam0: " before whatever is to be said of a link.

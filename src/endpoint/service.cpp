@@ -9,50 +9,31 @@
 #include <system_error>
 #include <utility>
 
+#include "endpoint/settings.h"
 #include "os/clock.h"
+#include "os/per_process.h"
 
 namespace eshm::endpoint {
 namespace {
 
 constexpr uint64_t kTickNs = ESHM_HEARTBEAT_INTERVAL_MS * os::kNsPerMs;
-constexpr size_t kHeartsAhead = 4;
+constexpr size_t kHeartbeatsAhead = 4;
 constexpr uint64_t kNameWatchRetryNs = 1'000 * os::kNsPerMs;
 
 }  // namespace
 
-// One for each process that forked off, the parent's being left as it is: its
-// thread is not in the child, and its mutexes may be held for ever.
-Service& Service::instance() {
-  struct Current {
-    uint32_t epoch;
-    Service service;
-  };
-  static std::atomic<Current*> current{nullptr};
-  Current* known = current.load(std::memory_order_acquire);
-  while (known == nullptr || known->epoch != os::fork_epoch()) {
-    auto* const fresh = new Current{os::fork_epoch(), {}};  // never freed: threads may outlive main
-    if (current.compare_exchange_strong(known, fresh, std::memory_order_acq_rel,
-                                        std::memory_order_acquire)) {
-      known = fresh;
-    } else {
-      delete fresh;
-    }
-  }
-  return known->service;
-}
-
-int Service::add(Endpoint* endpoint) {
-  Service& self = instance();
+int Service::add(Client* client) {
+  Service& self = os::per_process<Service>();
   const std::lock_guard<std::mutex> lifecycle(self.lifecycle_mutex_);
   {
     const std::lock_guard<std::mutex> lock(self.mutex_);
-    self.tended_.push_back({endpoint, endpoint->beats(), 0, {}});
+    self.served_.push_back({client, client->needs().heartbeat, 0, {}});
     self.stopping_ = false;
   }
   if (self.thread_.joinable()) return 0;
   const auto forget_it = [&] {  // it is the only one
     const std::lock_guard<std::mutex> lock(self.mutex_);
-    self.tended_.clear();
+    self.served_.clear();
   };
   try {
     const os::ScopedSignalBlock no_signals;  // inherited by the thread
@@ -68,18 +49,18 @@ int Service::add(Endpoint* endpoint) {
   return 0;
 }
 
-void Service::remove(Endpoint* endpoint) {
-  Service& self = instance();
+void Service::remove(Client* client) {
+  Service& self = os::per_process<Service>();
   const std::lock_guard<std::mutex> lifecycle(self.lifecycle_mutex_);
   bool is_last;
   {
     std::unique_lock<std::mutex> lock(self.mutex_);
-    self.delivered_.wait(lock, [&] { return self.delivering_ != endpoint; });
-    auto& all = self.tended_;
+    self.delivered_.wait(lock, [&] { return self.delivering_ != client; });
+    auto& all = self.served_;
     all.erase(std::remove_if(all.begin(), all.end(),
-                             [&](const Tended& one) { return one.endpoint == endpoint; }),
+                             [&](const Served& one) { return one.client == client; }),
               all.end());
-    self.must_sort_bells_ = true;
+    self.must_update_exit_watches_ = true;
     is_last = all.empty();
     self.stopping_ = is_last;
   }
@@ -97,28 +78,28 @@ void Service::run() {
     check_lock_files(now);
     const bool was_blind = std::exchange(was_blind_to_names_, false);
     const bool name_changed = (woken && take_signs()) || was_blind;
-    tend_due(name_changed, next_tick_ns);
-    hang_bells();
+    run_due(name_changed, next_tick_ns);
+    update_watches();
     if (!deliver(lock)) return;
   }
-  bells_.clear();
+  exit_watches_.clear();
   name_watch_.stop();
   descriptors_.clear();
 }
 
-// Without memory there are no bells for now: the locks are probed meanwhile.
-void Service::hang_bells() {
+// Without memory there are no exit watches for now: the locks are probed meanwhile.
+void Service::update_watches() {
   try {
-    if (must_sort_bells_) sort_bells();
+    if (must_update_exit_watches_) update_exit_watches();
     update_name_watch();
   } catch (const std::bad_alloc&) {
     descriptors_.clear();
-    bells_.clear();
-    must_sort_bells_ = true;
+    exit_watches_.clear();
+    must_update_exit_watches_ = true;
   }
 }
 
-// Sleeps until the tick, a bell or a new name. True: something rang.
+// Sleeps until the tick, an exit or a new name. True: a descriptor is readable.
 bool Service::wait_until(uint64_t tick_ns) {
   if (descriptors_.empty()) {
     os::sleep_until(os::Deadline::at(tick_ns));
@@ -132,114 +113,116 @@ bool Service::wait_until(uint64_t tick_ns) {
 
 void Service::beat_when_due(uint64_t now, uint64_t& next_tick_ns) {
   if (now < next_tick_ns) return;
-  for (size_t i = 0; i < tended_.size(); ++i) {
-    // Each heart lies in a page of its own: fetched one after the other, a
-    // thousand of them would cost a cache miss of waiting each.
-    if (i + kHeartsAhead < tended_.size()) {
-      __builtin_prefetch(tended_[i + kHeartsAhead].heart, 1);
+  for (size_t i = 0; i < served_.size(); ++i) {
+    // Each heartbeat is in a page of its own: fetched one after the other, a
+    // thousand of them would wait for a cache miss each.
+    if (i + kHeartbeatsAhead < served_.size()) {
+      __builtin_prefetch(served_[i + kHeartbeatsAhead].heartbeat, 1);
     }
-    tended_[i].heart->fetch_add(1, std::memory_order_relaxed);
+    served_[i].heartbeat->fetch_add(1, std::memory_order_relaxed);
   }
   next_tick_ns += kTickNs;
-  if (next_tick_ns <= now) next_tick_ns = now + kTickNs;  // it was kept from running
+  if (next_tick_ns <= now) next_tick_ns = now + kTickNs;  // the thread was kept from running
 }
 
-// Has the application closed a link's descriptor? One link a tick is asked, in
-// turn: a system call for each of a thousand would cost more than all the rest.
-// An application that closes one as a rule closes all (close_range), so all are
-// looked at when one is gone.
+// Has the application closed a link's descriptor? Each tick checks one link, in
+// turn: a system call for each of a thousand would cost more than all the rest. An
+// application that closes one usually closes all (close_range), so when one is gone
+// all are checked.
 void Service::check_lock_files(uint64_t now) {
-  if (now < next_check_ns_ || tended_.empty()) return;
+  if (now < next_check_ns_ || served_.empty()) return;
   next_check_ns_ = now + kTickNs;
-  next_checked_ = (next_checked_ + 1) % tended_.size();
-  if (tended_[next_checked_].endpoint->find_lock_file()) return;
-  for (Tended& one : tended_) {
-    if (!one.endpoint->find_lock_file()) one.due_ns = 0;
+  next_checked_ = (next_checked_ + 1) % served_.size();
+  if (served_[next_checked_].client->find_lock_file()) return;
+  for (Served& one : served_) {
+    if (!one.client->find_lock_file()) one.due_ns = 0;
   }
 }
 
-// Who rang? The first descriptors are the bells, in the order of bells_.
+// Which descriptors are readable? The first ones are the exit watches, in the order
+// of exit_watches_. True: a name was made.
 bool Service::take_signs() {
   size_t index = 0;
-  for (auto& [key, bell] : bells_) {
-    if (bell.is_spent || index >= descriptors_.size()) continue;
+  for (auto& [key, watch] : exit_watches_) {
+    if (watch.is_spent || index >= descriptors_.size()) continue;
     const pollfd& descriptor = descriptors_[index++];
-    if (descriptor.fd != bell.pidfd.get() || descriptor.revents == 0) continue;
-    // Readable for ever from now on; and after a close_range by the
-    // application it may be somebody else's. Whatever it is, it has rung.
-    if (!os::is_pidfd_of(bell.pidfd, key.first)) bell.pidfd.forget();
-    bell.pidfd.reset();
-    bell.is_spent = true;
-    must_sort_bells_ = true;
-    for (Tended& one : tended_) {
-      if (one.bell != key) continue;
+    if (descriptor.fd != watch.pidfd.get() || descriptor.revents == 0) continue;
+    // A pidfd stays readable. After a close_range by the application the number may
+    // mean another file: then this is a false alarm, and the lock is probed.
+    if (!os::is_pidfd_of(watch.pidfd, key.first)) watch.pidfd.forget();
+    watch.pidfd.reset();
+    watch.is_spent = true;
+    must_update_exit_watches_ = true;
+    for (Served& one : served_) {
+      if (one.exit_watch != key) continue;
       one.due_ns = 0;
-      one.endpoint->bell_rang();
+      one.client->peer_has_exited();
     }
   }
   const bool name_changed = name_watch_.is_running() && !descriptors_.empty() &&
                             descriptors_.back().fd == name_watch_.fd() &&
                             descriptors_.back().revents != 0;
-  if (name_changed && !name_watch_.drain()) must_sort_bells_ = true;
+  if (name_changed && !name_watch_.drain()) must_update_exit_watches_ = true;
   return name_changed;
 }
 
-// A long piece of work (moving to another segment) must not keep the others'
-// hearts from beating: they are looked after in between.
-void Service::tend_due(bool name_changed, uint64_t& next_tick_ns) {
-  bool anyone_waits = false;
+// A long piece of work (moving to another segment) must not delay the other links'
+// heartbeats: they beat in between.
+void Service::run_due(bool name_changed, uint64_t& next_tick_ns) {
+  bool is_name_watch_wanted = false;
   uint64_t now = os::monotonic_ns();
-  for (Tended& one : tended_) {
-    const bool is_woken = name_changed && one.endpoint->wants_name_watch();
-    if (one.due_ns > now && !is_woken) {
-      anyone_waits |= one.wants_name_watch;
-      continue;
+  for (Served& one : served_) {
+    const bool is_woken = name_changed && one.wants_name_watch;
+    if (one.due_ns <= now || is_woken) {
+      one.client->run_upkeep(now, is_woken);
+      note_needs(one);
+      now = os::monotonic_ns();
+      beat_when_due(now, next_tick_ns);
     }
-    one.endpoint->tend(now, is_woken);
-    one.due_ns = one.endpoint->next_due_ns();
-    one.heart = one.endpoint->beats();
-    one.wants_name_watch = one.endpoint->wants_name_watch();
-    one.has_events = one.endpoint->has_events();
-    events_pending_ |= one.has_events;
-    anyone_waits |= one.wants_name_watch;
-    const os::ProcessIdentity& peer = one.endpoint->bell_identity();
-    const BellKey wanted{peer.pid, peer.start_time};
-    if (one.bell != wanted) {
-      one.bell = wanted;
-      must_sort_bells_ = true;
-    }
-    now = os::monotonic_ns();
-    beat_when_due(now, next_tick_ns);
+    is_name_watch_wanted |= one.wants_name_watch;
   }
-  name_watch_wanted_ = anyone_waits;
+  name_watch_wanted_ = is_name_watch_wanted;
 }
 
-// Opens the bells that are wanted and takes down the others.
-void Service::sort_bells() {
-  must_sort_bells_ = false;
-  std::map<BellKey, Bell> kept;
-  for (const Tended& one : tended_) {
-    if (one.bell.first == 0 || kept.count(one.bell) != 0) continue;
-    const auto known = bells_.find(one.bell);
-    if (known != bells_.end()) {
-      kept.emplace(one.bell, std::move(known->second));
+void Service::note_needs(Served& one) {
+  const Needs needs = one.client->needs();
+  one.due_ns = needs.due_ns;
+  one.heartbeat = needs.heartbeat;
+  one.wants_name_watch = needs.wants_name_watch;
+  one.has_notices = needs.has_notices;
+  notices_pending_ |= needs.has_notices;
+  const ExitWatchKey wanted{needs.exit_watch.pid, needs.exit_watch.start_time};
+  if (one.exit_watch == wanted) return;
+  one.exit_watch = wanted;
+  must_update_exit_watches_ = true;
+}
+
+// Opens the exit watches that are wanted and closes the others.
+void Service::update_exit_watches() {
+  must_update_exit_watches_ = false;
+  std::map<ExitWatchKey, ExitWatch> kept;
+  for (const Served& one : served_) {
+    if (one.exit_watch.first == 0 || kept.count(one.exit_watch) != 0) continue;
+    const auto known = exit_watches_.find(one.exit_watch);
+    if (known != exit_watches_.end()) {
+      kept.emplace(one.exit_watch, std::move(known->second));
       continue;
     }
-    Bell bell;
-    const auto [pid, start_time] = one.bell;
-    // Opened first, then asked who it is: the PID cannot be reused in between.
+    ExitWatch watch;
+    const auto [pid, start_time] = one.exit_watch;
+    // Opened first, then identified: the PID cannot be reused in between.
     const bool is_it =
-        os::open_pidfd(pid, bell.pidfd) == 0 && os::start_time_of(pid) == start_time;
+        os::open_pidfd(pid, watch.pidfd) == 0 && os::start_time_of(pid) == start_time;
     if (!is_it) {
-      bell.pidfd.reset();
-      bell.is_spent = true;
+      watch.pidfd.reset();
+      watch.is_spent = true;
     }
-    kept.emplace(one.bell, std::move(bell));
+    kept.emplace(one.exit_watch, std::move(watch));
   }
-  for (auto& [key, bell] : bells_) {
-    if (bell.pidfd.is_open() && !os::is_pidfd_of(bell.pidfd, key.first)) bell.pidfd.forget();
+  for (auto& [key, watch] : exit_watches_) {
+    if (watch.pidfd.is_open() && !os::is_pidfd_of(watch.pidfd, key.first)) watch.pidfd.forget();
   }
-  bells_ = std::move(kept);
+  exit_watches_ = std::move(kept);
   list_descriptors();
 }
 
@@ -254,35 +237,35 @@ void Service::update_name_watch() {
       name_watch_retry_ns_ = now + kNameWatchRetryNs;
       return;
     }
-    was_blind_to_names_ = true;  // those who want it looked before it ran
+    was_blind_to_names_ = true;  // the links that want it checked the name before it ran
   }
   list_descriptors();
 }
 
 void Service::list_descriptors() {
   descriptors_.clear();
-  for (const auto& entry : bells_) {
+  for (const auto& entry : exit_watches_) {
     if (!entry.second.is_spent) descriptors_.push_back({entry.second.pidfd.get(), POLLIN, 0});
   }
   if (name_watch_.is_running()) descriptors_.push_back({name_watch_.fd(), POLLIN, 0});
 }
 
 // Callbacks run without the service's mutex: they may call into the library.
-// False: this is a child that one of them forked. The links are its parent's,
-// and the mutex may be held for ever.
+// False: a callback forked, and this is the child. The links are its parent's, and
+// the mutex may be held for ever.
 bool Service::deliver(std::unique_lock<std::mutex>& lock) {
   const uint32_t epoch = os::fork_epoch();
-  while (events_pending_) {
-    const auto next = std::find_if(tended_.begin(), tended_.end(),
-                                   [](const Tended& one) { return one.has_events; });
-    if (next == tended_.end()) {
-      events_pending_ = false;
+  while (notices_pending_) {
+    const auto next = std::find_if(served_.begin(), served_.end(),
+                                   [](const Served& one) { return one.has_notices; });
+    if (next == served_.end()) {
+      notices_pending_ = false;
       break;
     }
-    next->has_events = false;
-    delivering_ = next->endpoint;
+    next->has_notices = false;
+    delivering_ = next->client;
     lock.unlock();
-    delivering_->deliver_events();
+    delivering_->deliver_notices();
     if (os::fork_epoch() != epoch) return false;
     lock.lock();
     delivering_ = nullptr;

@@ -1,17 +1,20 @@
-// The one thread that tends all links of a process: beats each millisecond,
-// watches peers, retries.
+// The one thread of a process that does the upkeep of all its links: it beats each
+// millisecond, watches for the exit of peers and for new names, and runs what is due.
 #pragma once
 
 #include <poll.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <map>
-#include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
-#include "endpoint/endpoint.h"
+#include "os/fd.h"
+#include "os/name_watch.h"
+#include "os/process.h"
 
 namespace eshm::endpoint {
 
@@ -19,38 +22,66 @@ namespace eshm::endpoint {
 // child there is none until the child opens a link of its own.
 class Service {
  public:
-  // Tends `endpoint` from now on. Returns 0 or the errno of starting a thread.
-  static int add(Endpoint* endpoint);
-  // After this returns the endpoint is not touched any more.
-  static void remove(Endpoint* endpoint);
+  // What a link needs of the service. Changes only inside run_upkeep().
+  struct Needs {
+    uint64_t due_ns = 0;
+    std::atomic<uint64_t>* heartbeat = nullptr;
+    os::ProcessIdentity exit_watch;  // the process whose exit is to be seen at once; PID 0: none
+    bool wants_name_watch = false;
+    bool has_notices = false;
+  };
+
+  // A link that is served. The thread calls all of these, one at a time.
+  class Client {
+   public:
+    virtual Needs needs() const = 0;
+    // Does what is due. `name_changed`: a name was made in /dev/shm.
+    virtual void run_upkeep(uint64_t now_ns, bool name_changed) = 0;
+    // The process of the exit watch has ended, as far as its pidfd knows.
+    virtual void peer_has_exited() = 0;
+    // Whether the application has left the link's descriptor open; one system call.
+    // If not, the next run_upkeep() fences the link.
+    virtual bool find_lock_file() = 0;
+    // Calls the application; the thread holds no mutex.
+    virtual void deliver_notices() = 0;
+
+   protected:
+    ~Client() = default;
+  };
+
+  // Serves `client` from now on. Returns 0 or the errno of starting a thread.
+  static int add(Client* client);
+  // After this returns the client is not touched any more.
+  static void remove(Client* client);
 
  private:
-  // The bell of a peer process: a pidfd, shared by all links to it. When it
-  // rang once it is spent: the lock has been asked, and is from then on.
-  struct Bell {
+  // Sees a peer process end: a pidfd, shared by all links to it. It is spent when it
+  // has fired once, or could not be opened: the lock is probed from then on.
+  struct ExitWatch {
     os::Fd pidfd;
     bool is_spent = false;
   };
-  using BellKey = std::pair<int32_t, uint64_t>;  // PID and start time
+  using ExitWatchKey = std::pair<int32_t, uint64_t>;  // PID and start time
 
-  struct Tended {
-    Endpoint* endpoint;
-    std::atomic<uint64_t>* heart;
+  // One client, and its needs as of its last upkeep.
+  struct Served {
+    Client* client;
+    std::atomic<uint64_t>* heartbeat;
     uint64_t due_ns;
-    BellKey bell;
+    ExitWatchKey exit_watch;
     bool wants_name_watch = false;
-    bool has_events = false;
+    bool has_notices = false;
   };
 
-  static Service& instance();
   void run();
   bool wait_until(uint64_t tick_ns);
   void beat_when_due(uint64_t now, uint64_t& next_tick_ns);
   bool take_signs();
-  void tend_due(bool name_changed, uint64_t& next_tick_ns);
+  void run_due(bool name_changed, uint64_t& next_tick_ns);
+  void note_needs(Served& one);
   void check_lock_files(uint64_t now);
-  void hang_bells();
-  void sort_bells();
+  void update_watches();
+  void update_exit_watches();
   void update_name_watch();
   void list_descriptors();
   bool deliver(std::unique_lock<std::mutex>& lock);
@@ -60,21 +91,21 @@ class Service {
 
   std::mutex mutex_;  // guards what follows
   std::condition_variable delivered_;
-  std::vector<Tended> tended_;  // flat: a thousand are looked through each tick
-  Endpoint* delivering_ = nullptr;
+  std::vector<Served> served_;  // flat: each tick looks through a thousand
+  Client* delivering_ = nullptr;
   bool stopping_ = false;
-  bool must_sort_bells_ = false;
+  bool must_update_exit_watches_ = false;
   bool name_watch_wanted_ = false;
-  bool events_pending_ = false;
+  bool notices_pending_ = false;
 
   // The thread's own.
-  std::map<BellKey, Bell> bells_;
+  std::map<ExitWatchKey, ExitWatch> exit_watches_;
   os::NameWatch name_watch_;
   uint64_t name_watch_retry_ns_ = 0;
   bool was_blind_to_names_ = false;
   uint64_t next_check_ns_ = 0;
   size_t next_checked_ = 0;
-  std::vector<pollfd> descriptors_;  // the unspent bells in their order, then the name watch
+  std::vector<pollfd> descriptors_;  // the unspent exit watches in their order, then the name watch
 };
 
 }  // namespace eshm::endpoint

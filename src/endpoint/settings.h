@@ -43,6 +43,13 @@ struct Settings {
   Interrupt interrupt;
 };
 
+// How often a watcher checks its peer: a stale peer is reported within 1.25 times the
+// threshold, and an exit that no pidfd reports within 10 ms.
+inline uint64_t check_interval_ns(const Settings& settings) {
+  return std::clamp<uint64_t>(settings.stale_threshold_ms * os::kNsPerMs / 4, os::kNsPerMs,
+                              10 * os::kNsPerMs);
+}
+
 // A park is cut into pieces: the writer may be stopped between its publication
 // and its wake, and without threads somebody has to beat.
 inline uint64_t longest_park_ns(const Settings& settings) {

@@ -4,12 +4,12 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "endpoint/endpoint.h"
+#include "endpoint/incoming_path.h"
 
 namespace eshm::endpoint {
 
-// The index of one that is ready (see Endpoint::is_ready), or NO_DATA,
+// The index of one that is ready (see IncomingPath::is_ready), or NO_DATA,
 // TIMEOUT, INTERRUPTED. None is null; at most ESHM_MAX_WAIT.
-int wait_any(Endpoint* const* endpoints, size_t count, uint32_t timeout_ms);
+int wait_any(IncomingPath* const* handles, size_t count, uint32_t timeout_ms);
 
 }  // namespace eshm::endpoint

@@ -42,6 +42,7 @@ constexpr size_t kLineBytes = 64;
 constexpr size_t kControlBytes = 4096;
 
 enum Direction : uint32_t { kMasterToSlave = 0, kSlaveToMaster = 1 };
+constexpr Direction kDirections[] = {kMasterToSlave, kSlaveToMaster};
 
 // Bytes of the file that carry a kernel lock. Whoever holds one is it.
 enum LockByte : uint64_t { kMasterByte = 0, kSlaveByte = 1, kSuccessionByte = 2 };
@@ -100,7 +101,7 @@ struct SeatLine {
   std::atomic<int32_t> reserved_pid;
 };
 
-// Who holds a lock: for messages and for bells, never a judgement of life.
+// The holder of a lock: for error texts and exit watches, never a judgement of life.
 struct RoleRecord {
   std::atomic<uint64_t> incarnation;  // fresh random of the holder; 0: being filled in
   std::atomic<int32_t> pid;
@@ -120,7 +121,7 @@ struct BeatLine {
 // but for the announcer's plain store of its own mark.
 struct WakeLine {
   std::atomic<uint32_t> announced;  // mark of the waiting process; the ringer swaps it for 0
-  std::atomic<uint32_t> bell;       // the futex; grows with each ring
+  std::atomic<uint32_t> doorbell;   // the futex; grows with each ring
 };
 
 struct ReaderLine {
@@ -240,7 +241,7 @@ static_assert(offsetof(ControlPage, data_wake) == 0x300, "layout");
 static_assert(offsetof(ControlPage, room_wake) == 0x380, "layout");
 static_assert(offsetof(ControlPage, reader) == 0x400, "layout");
 static_assert(offsetof(ControlPage, pins) == 0x800, "layout");
-static_assert(offsetof(WakeLine, announced) == 0 && offsetof(WakeLine, bell) == 4, "layout");
+static_assert(offsetof(WakeLine, announced) == 0 && offsetof(WakeLine, doorbell) == 4, "layout");
 static_assert(offsetof(ReaderLine, messages) == 0 && offsetof(ReaderLine, position) == 8, "layout");
 static_assert(offsetof(RoleRecord, pid) == 8 && offsetof(RoleRecord, stale_threshold_ms) == 12 &&
                   offsetof(RoleRecord, start_time) == 16 &&

@@ -1,6 +1,7 @@
 #include "os/clock.h"
 
 #include <time.h>
+#include <poll.h>
 
 namespace eshm::os {
 
@@ -17,6 +18,13 @@ Deadline Deadline::after_ns(uint64_t ns) {
 
 Deadline Deadline::after_ms(uint32_t ms) {
   return ms == UINT32_MAX ? never() : after_ns(uint64_t(ms) * kNsPerMs);
+}
+
+int poll_until(::pollfd* fds, unsigned long count, Deadline deadline) {
+  const uint64_t now = monotonic_ns();
+  const uint64_t left = deadline.ns() > now ? deadline.ns() - now : 0;
+  const timespec t{time_t(left / 1'000'000'000u), long(left % 1'000'000'000u)};
+  return ppoll(fds, count, &t, nullptr);
 }
 
 void sleep_until(Deadline deadline) {

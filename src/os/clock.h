@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+struct pollfd;
 namespace eshm::os {
 
 constexpr uint64_t kNsPerMs = 1'000'000;
@@ -31,6 +32,7 @@ class Deadline {
   uint64_t ns_;
 };
 
+int poll_until(::pollfd* fds, unsigned long count, Deadline deadline);
 // Sleeps to the deadline or a signal, whichever is first.
 void sleep_until(Deadline deadline);
 

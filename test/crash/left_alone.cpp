@@ -82,9 +82,9 @@ Numbers LeftAlone::drain(Party& reader) {
 void LeftAlone::expect_ring_ends_announcements() {
   for (layout::WakeLine* line : {&bench_.wake(), &bench_.room()}) {
     if (!channel::is_announced(*line)) continue;
-    const uint32_t bell = line->bell;
+    const uint32_t doorbell = line->doorbell;
     channel::ring_announced(*line);
-    expect(!channel::is_announced(*line) && line->bell == bell + 1,
+    expect(!channel::is_announced(*line) && line->doorbell == doorbell + 1,
            "an announcement outlives its ring");
   }
 }

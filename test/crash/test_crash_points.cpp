@@ -379,12 +379,12 @@ Tally LinkCrashPoints::step_api_write(ESHMRole role, size_t size, uint64_t befor
   EXPECT_EQ(child.run_to_mark(), Stepper::Stop::kMarked);
   const LinkMemory memory(path(), direction_of(role));
   if (is_awaited) memory.wake().announced = 1;
-  const uint32_t bell = memory.wake().bell;
+  const uint32_t doorbell = memory.wake().doorbell;
   Survivors survivors({size, before, before + 1}, memory);
   const Tally tally =
       step_through(child, memory, [&](const Image& image) { survivors.look_at(image); });
   survivors.finish();
-  EXPECT_EQ(memory.wake().bell - bell, is_awaited ? 1u : 0u);
+  EXPECT_EQ(memory.wake().doorbell - doorbell, is_awaited ? 1u : 0u);
   EXPECT_TRUE(survivors.faults().empty()) << all_of(survivors.faults());
   EXPECT_GT(survivors.messages_read(), tally.images);
   EXPECT_GE(tally.images, fewest_images(payloads.size_of(before + 1)));

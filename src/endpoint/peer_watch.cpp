@@ -1,19 +1,17 @@
-#include "endpoint/liveness.h"
-
-#include <algorithm>
+#include "endpoint/peer_watch.h"
 
 namespace eshm::endpoint {
 
 std::optional<ESHMEvent> PeerWatch::see(const Sighting& sighting) {
-  // It may be gone already: then the same sighting tells its end next.
+  // It may be gone already: then the same sighting makes the event of its end next.
   if (sighting.incarnation != 0 && sighting.incarnation != incarnation_) return meet(sighting);
   if (!sighting.holds_lock) {
     half_way_since_ns_ = 0;
     const bool had_one = is_there() || (has_peer_ && !was_met_);
-    if (!had_one) return std::nullopt;  // nobody yet, or gone and still gone
+    if (!had_one) return std::nullopt;  // none yet, or still gone
     return lose(incarnation_ != 0 && !is_nameless_ && sighting.left == incarnation_);
   }
-  // The lock is another's than the record's, or the record is being filled in.
+  // The lock's holder is not the one in the record, or is filling the record in.
   if (sighting.incarnation == 0 || !is_there() || is_nameless_) return await_record(sighting);
   return follow(sighting);
 }
@@ -37,15 +35,15 @@ std::optional<ESHMEvent> PeerWatch::meet(const Sighting& sighting) {
   return is_first ? ESHM_EVENT_CONNECTED : ESHM_EVENT_RECONNECTED;
 }
 
-std::optional<ESHMEvent> PeerWatch::lose(bool said_good_bye) {
+std::optional<ESHMEvent> PeerWatch::lose(bool has_left) {
   was_met_ = true;
   is_nameless_ = false;
-  state_ = said_good_bye ? ESHM_PEER_LEFT : ESHM_PEER_DEAD;
-  return said_good_bye ? ESHM_EVENT_LEFT : ESHM_EVENT_DEAD;
+  state_ = has_left ? ESHM_PEER_LEFT : ESHM_PEER_DEAD;
+  return has_left ? ESHM_EVENT_LEFT : ESHM_EVENT_DEAD;
 }
 
-// Filling a record in takes microseconds. A newcomer that does not come to its
-// end within the threshold hangs as much as one that does not beat.
+// Filling a record in takes microseconds. A newcomer that has not done so within the
+// threshold hangs as much as one that does not beat.
 std::optional<ESHMEvent> PeerWatch::await_record(const Sighting& sighting) {
   if (half_way_since_ns_ == 0) half_way_since_ns_ = sighting.now_ns;
   const bool hangs = sighting.now_ns - half_way_since_ns_ >= stale_threshold_ns_;
@@ -75,37 +73,8 @@ void PeerWatch::forget_segment() {
   incarnation_ = 0;
   is_nameless_ = false;
   half_way_since_ns_ = 0;
-  // Until the new holder is met it is not there: it may have died meanwhile.
+  // Until the new holder is met the peer is not there: it may have died meanwhile.
   if (is_there()) state_ = ESHM_PEER_DEAD;
-}
-
-void RetryPolicy::begin(uint64_t now_ns) {
-  if (running_) return;
-  running_ = true;
-  began_ns_ = now_ns;
-  next_attempt_ns_ = now_ns;
-  attempts_ = 0;
-}
-
-RetryPolicy::Advice RetryPolicy::advise(uint64_t now_ns) {
-  if (!running_) return Advice::kIdle;
-  if (limits_.behavior == ESHM_DISCONNECT_IMMEDIATELY) return Advice::kGiveUp;
-  const bool is_limited = limits_.behavior == ESHM_DISCONNECT_ON_TIMEOUT;
-  if (is_limited && limits_.total_ns != 0 && now_ns - began_ns_ >= limits_.total_ns) {
-    return Advice::kGiveUp;
-  }
-  // Asked again after the last attempt: it has failed.
-  if (is_limited && limits_.attempts != 0 && attempts_ >= limits_.attempts) return Advice::kGiveUp;
-  if (now_ns < next_attempt_ns_) return Advice::kWait;
-  ++attempts_;
-  next_attempt_ns_ = now_ns + limits_.interval_ns;
-  return Advice::kAttempt;
-}
-
-uint64_t RetryPolicy::next_change_ns() const {
-  if (!running_) return UINT64_MAX;
-  const bool has_end = limits_.behavior == ESHM_DISCONNECT_ON_TIMEOUT && limits_.total_ns != 0;
-  return has_end ? std::min(next_attempt_ns_, began_ns_ + limits_.total_ns) : next_attempt_ns_;
 }
 
 }  // namespace eshm::endpoint

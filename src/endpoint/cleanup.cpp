@@ -1,0 +1,39 @@
+#include "endpoint/cleanup.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include "endpoint/waiting.h"
+
+namespace eshm::endpoint {
+
+Failure clean_up_name(const Settings& settings, ESHMRole role,
+                      const std::shared_ptr<SegmentFile>& segment, uint64_t patience_ns) {
+  if (segment->plan().identity.auto_cleanup == 0) return success();
+  if (!segment->locks().is_still_ours()) {  // its number may mean another file by now
+    return fail(ESHM_ERROR_SHM_DELETE,
+                about(settings) + "stays: its descriptor was closed by the application");
+  }
+  const uint64_t began = os::monotonic_ns();
+  Succession succession(segment);
+  while (!succession.try_take()) {  // a newcomer has it, for microseconds
+    if (os::monotonic_ns() - began >= patience_ns) {
+      return fail(ESHM_ERROR_SHM_DELETE,
+                  about(settings) + name_of(read_record(segment->page().succession)) +
+                      " hangs while it changes the roles of this link");
+    }
+    pause_out_of_step();
+  }
+  // A master that was superseded does not come back, though it may hang and hold its
+  // lock. (A superseded link has a name only if its successor died before the rename.)
+  const bool is_last = role == ESHM_ROLE_MASTER || segment->is_superseded() ||
+                       !segment->is_held(layout::kMasterByte);
+  if (!is_last || !segment->is_named(settings)) return success();
+  remove_abandoned_successor(settings);
+  const int failure = os::unlink_name(os::object_path(settings.name));
+  if (failure == 0 || failure == ENOENT) return success();
+  return fail(ESHM_ERROR_SHM_DELETE, about(settings) + "cannot be removed: " + std::strerror(failure),
+              failure);
+}
+
+}  // namespace eshm::endpoint

@@ -1,0 +1,19 @@
+// Which end of a link removes its name, and how.
+#pragma once
+
+#include <memory>
+
+#include "endpoint/segment_file.h"
+
+namespace eshm::endpoint {
+
+// How long an end that leaves waits for a process that is changing the roles.
+constexpr uint64_t kCleanupPatienceNs = 1'000 * os::kNsPerMs;
+
+// Removes the name if the segment's auto_cleanup and `role` say so: a master
+// does, and a slave that is the last one out. SHM_DELETE if it stays.
+// `patience_ns` 0 never waits.
+Failure clean_up_name(const Settings& settings, ESHMRole role,
+                      const std::shared_ptr<SegmentFile>& segment, uint64_t patience_ns);
+
+}  // namespace eshm::endpoint

@@ -1,0 +1,103 @@
+// The incoming direction of a handle: what a call does between its arguments and
+// the inbox. The usual way is inline, so that a read compiles to one function.
+#pragma once
+
+#include "endpoint/inbox.h"
+#include "endpoint/path.h"
+#include "endpoint/waiters.h"
+#include "os/event_fd.h"
+
+namespace eshm::endpoint {
+
+// Calls answer an ESHMError; Endpoint::explain has the sentence for each.
+class IncomingPath final : public Path, public Waiters::Listened {
+ public:
+  IncomingPath(const Settings& settings, std::shared_ptr<Attachment> attachment,
+               const ReadEnd& end)
+      : Path(settings, std::move(attachment)),
+        inbox_(role_, end),
+        spin_time_(settings.spin_us) {}
+
+  int read(void* buffer, size_t buffer_bytes, Taken& taken, uint32_t timeout_ms);
+  int borrow(ESHMView& view, uint32_t timeout_ms);
+  int release(const ESHMView& view);
+  void fill_info(const Taken& taken, ESHMMessageInfo& info) const;
+  Inbox::Counts counts() const;  // takes the lock
+
+  // ---- waiting for many ----
+
+  // A read would answer something other than NO_DATA. What only a thorough poll
+  // finds, the next read finds, too.
+  bool is_ready(bool thorough) final;
+  // Announces, then polls once more. True: it is ready. `word` is for the kernel
+  // alone: after a ring it may be unmapped, when the link moves.
+  bool announce(const std::atomic<uint32_t>*& word, uint32_t& key);
+  const Settings& settings() const { return settings_; }
+  SpinTime& spin_time() { return spin_time_; }
+  void prepare_to_wait() const { run_upkeep_in_call(); }
+
+  // ---- for the waiter threads ----
+
+  Waiters::Doorbell doorbell() const final;
+  uint64_t longest_wait_ns() const final { return longest_park_ns(settings_); }
+  bool has_event_fd() const final { return event_fd_.is_open(); }
+  int open_event_fd(int& descriptor) final;
+  void set_event_fd() final { event_fd_.set(); }
+
+  // ---- for upkeep, under the lock ----
+
+  Inbox& inbox() { return inbox_; }
+  const Inbox& inbox() const { return inbox_; }
+  void move_to(std::shared_ptr<Attachment> next, const ReadEnd& end);
+
+ private:
+  int take(Request request, uint32_t timeout_ms, Taken& taken);
+  int take_now(Request request, Taken& taken);
+  int take_locked(Request request, bool thorough, Taken& taken);
+  int take_waiting(Request request, uint32_t timeout_ms, Taken& taken);
+  bool is_ready_locked(bool thorough) { return inbox_.is_ready(thorough); }
+  uint32_t announce_locked();
+  void drain_event_fd();
+
+  Inbox inbox_;
+  // Changes under the lock and the waiters' mutex, used under either.
+  os::EventFd event_fd_;
+  SpinTime spin_time_;
+};
+
+ESHM_ALWAYS_INLINE void IncomingPath::fill_info(const Taken& taken, ESHMMessageInfo& info) const {
+  info.generation = taken.sender;
+  info.sequence = taken.message.number;
+  info.direction = role_ == ESHM_ROLE_MASTER ? ESHM_S2M : ESHM_M2S;
+  info.missed = taken.missed;
+  info.size = taken.message.size;
+  info.timestamp_ns = taken.message.timestamp_ns;
+}
+
+ESHM_ALWAYS_INLINE int IncomingPath::take_locked(Request request, bool thorough, Taken& taken) {
+  const int code = inbox_.take(request, thorough, taken);
+  if (os::rarely(event_fd_.is_open())) drain_event_fd();
+  return code;
+}
+
+ESHM_ALWAYS_INLINE int IncomingPath::take_now(Request request, Taken& taken) {
+  const std::lock_guard<os::WordLock> lock(lock_);
+  return take_locked(request, false, taken);
+}
+
+ESHM_ALWAYS_INLINE int IncomingPath::take(Request request, uint32_t timeout_ms, Taken& taken) {
+  run_upkeep_in_call();
+  const int code = take_now(request, taken);
+  if (code != ESHM_ERROR_NO_DATA || timeout_ms == 0) return code;
+  Taken later;
+  const int later_code = take_waiting(request, timeout_ms, later);
+  taken = later;
+  return later_code;
+}
+
+ESHM_ALWAYS_INLINE int IncomingPath::read(void* buffer, size_t buffer_bytes, Taken& taken,
+                                          uint32_t timeout_ms) {
+  return take(Request::to_copy(buffer, buffer_bytes), timeout_ms, taken);
+}
+
+}  // namespace eshm::endpoint

@@ -1,0 +1,130 @@
+#include "endpoint/opening.h"
+
+#include <poll.h>
+
+#include <cerrno>
+
+#include "endpoint/retry_policy.h"
+#include "endpoint/role_seeker.h"
+#include "endpoint/waiting.h"
+#include "os/name_watch.h"
+
+namespace eshm::endpoint {
+namespace {
+
+using Verdict = RoleSeeker::Verdict;
+
+// How long changes that others make, or room in /dev/shm that is on its way back, are
+// waited for. Each of those passes within microseconds.
+constexpr uint64_t kChangePatienceNs = 30'000 * os::kNsPerMs;
+constexpr uint64_t kRoomPatienceNs = 1'000 * os::kNsPerMs;
+
+// How long to try again in a row after such a verdict; 0: it is not one of those.
+uint64_t patience_ns(Verdict verdict, const Settings& settings) {
+  switch (verdict) {
+    case Verdict::kTryAgain:
+      return kChangePatienceNs;
+    case Verdict::kNoRoom:
+      return kRoomPatienceNs;
+    case Verdict::kWaitingForExit:
+      return settings.reconnect_wait_ms == 0 ? UINT64_MAX
+                                             : settings.reconnect_wait_ms * os::kNsPerMs;
+    default:
+      return 0;
+  }
+}
+
+class Opening {
+ public:
+  explicit Opening(const Settings& settings)
+      : settings_(settings),
+        seeker_(settings),
+        // eshm_init has these limits whatever the behaviour.
+        retry_(retry_limits(settings, ESHM_DISCONNECT_ON_TIMEOUT)) {}
+
+  Failure run(std::unique_ptr<Attachment>& out);
+
+ private:
+  Failure pause_after(RoleSeeker::Step& step);
+  Failure wait_for_master(Failure no_master);
+  int wait_for_name(uint64_t until_ns);
+
+  const Settings& settings_;
+  RoleSeeker seeker_;
+  RetryPolicy retry_;
+  os::NameWatch names_;
+  uint64_t began_ns_ = 0;
+  uint64_t passing_since_ns_ = 0;  // since when each step was to be tried again
+};
+
+Failure Opening::run(std::unique_ptr<Attachment>& out) {
+  if (settings_.role == ESHM_ROLE_SLAVE) names_.start();  // without it the interval must do
+  began_ns_ = passing_since_ns_ = os::monotonic_ns();
+  retry_.begin(began_ns_);
+  retry_.advise(began_ns_);  // the step below is the first attempt
+  for (;;) {
+    RoleSeeker::Step step = seeker_.step();
+    if (step.verdict == Verdict::kTaken) {
+      out = std::move(step.attachment);
+      return success();
+    }
+    if (step.verdict == Verdict::kRefused) return std::move(step.failure);
+    if (Failure failure = pause_after(step)) return failure;
+    if (settings_.interrupt.requested()) return interrupted(settings_);
+  }
+}
+
+// Waits until the next step is worth it. A failure: no further step is.
+Failure Opening::pause_after(RoleSeeker::Step& step) {
+  const uint64_t now = os::monotonic_ns();
+  const uint64_t patience = patience_ns(step.verdict, settings_);
+  if (patience == 0) passing_since_ns_ = now;
+  if (step.verdict == Verdict::kNoMaster) return wait_for_master(std::move(step.failure));
+  if (step.verdict == Verdict::kComparing) {
+    os::sleep_until(os::Deadline::after_ns(os::kNsPerMs));
+    return success();
+  }
+  if (now - passing_since_ns_ >= patience) {
+    if (step.failure) return std::move(step.failure);
+    return fail(ESHM_ERROR_SHM_ATTACH, about(settings_) + "its roles change all the time");
+  }
+  pause_out_of_step();
+  return success();
+}
+
+Failure Opening::wait_for_master(Failure no_master) {
+  for (;;) {
+    const RetryPolicy::Advice advice = retry_.advise(os::monotonic_ns());
+    if (advice == RetryPolicy::Advice::kAttempt) return success();
+    if (advice == RetryPolicy::Advice::kGiveUp) {
+      no_master.text +=
+          "; gave up after " + std::to_string((os::monotonic_ns() - began_ns_) / os::kNsPerMs) + " ms";
+      return no_master;
+    }
+    const int code = wait_for_name(retry_.next_change_ns());
+    if (code == ESHM_ERROR_INTERRUPTED) return interrupted(settings_);
+    if (code == ESHM_SUCCESS) return success();
+  }
+}
+
+// SUCCESS: there is a new name in /dev/shm. TIMEOUT, INTERRUPTED.
+int Opening::wait_for_name(uint64_t until_ns) {
+  return wait_in_pieces(
+      ESHM_ERROR_NO_DATA, os::Deadline::at(until_ns), settings_.interrupt,
+      [this](uint64_t, os::Deadline until, PieceEnd& end) {
+        pollfd descriptor{names_.is_running() ? names_.fd() : -1, POLLIN, 0};  // -1: only sleeps
+        const int count = os::poll_until(&descriptor, 1, until);
+        if (count < 0) end = PieceEnd::kSignal;
+        if (count <= 0) return int(ESHM_ERROR_NO_DATA);
+        names_.drain();
+        return int(ESHM_SUCCESS);
+      });
+}
+
+}  // namespace
+
+Failure wait_for_role(const Settings& settings, std::unique_ptr<Attachment>& out) {
+  return Opening(settings).run(out);
+}
+
+}  // namespace eshm::endpoint

@@ -1,0 +1,130 @@
+#include "endpoint/outgoing_path.h"
+
+#include <utility>
+
+namespace eshm::endpoint {
+
+using std::memory_order_relaxed;
+
+// What a write answers in a segment that is marked as superseded.
+int OutgoingPath::refuse_under_mark() const {
+  // The process that marked a queue may have died before it recorded where the
+  // queue ends. The next one records it, and must find nothing written since.
+  if (role_ == ESHM_ROLE_MASTER) return ESHM_ERROR_SUPERSEDED;
+  // A slave's newest value and its queue move with it; a value that it writes
+  // during the move would not.
+  return end_.is_queue ? ESHM_SUCCESS : ESHM_ERROR_TIMEOUT;
+}
+
+void OutgoingPath::wake_reader() {
+  channel::ring_announced(*end_.wake);
+  wakes_.store(wakes_.load(memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
+int OutgoingPath::code_of(channel::WriteResult result) {
+  switch (result) {
+    case channel::WriteResult::kDone:
+      return ESHM_SUCCESS;
+    case channel::WriteResult::kFull:
+    case channel::WriteResult::kTooMany:
+      return ESHM_ERROR_BUFFER_FULL;
+    case channel::WriteResult::kNotLoaned:
+      return ESHM_ERROR_INVALID_PARAM;
+    case channel::WriteResult::kTooLarge:
+      return ESHM_ERROR_BUFFER_TOO_SMALL;
+    case channel::WriteResult::kCorrupt:
+      break;
+  }
+  state_.found_corrupt.store(true, memory_order_relaxed);
+  return ESHM_ERROR_CORRUPT;
+}
+
+int OutgoingPath::write_waiting(const void* data, size_t size, uint32_t timeout_ms) {
+  constexpr int kNothing = ESHM_ERROR_BUFFER_FULL;
+  const uint64_t spin_end_ns =
+      os::monotonic_ns() + SpinTime(settings_.spin_us).first_budget_ns();
+  return wait(
+      kNothing, timeout_ms, spin_end_ns, [&] { return write_now(data, size); },
+      [&](os::Deadline until, PieceEnd& end) {
+        return announce_and_park(kNothing, end_.room, end_.announcer, until, end,
+                                 [&] { return write_locked(data, size); });
+      });
+}
+
+int OutgoingPath::loan(size_t size, void*& data) {
+  run_upkeep_in_call();
+  const std::lock_guard<os::WordLock> lock(lock_);
+  if (size > end_.largest) return ESHM_ERROR_BUFFER_TOO_SMALL;
+  const int refusal = refuse_to_write();
+  if (refusal != ESHM_SUCCESS) return refusal;
+  if (former_.is_carrying()) {
+    const int carried = carry_over();
+    if (carried != ESHM_SUCCESS) return carried;
+  }
+  return code_of(end_.loan(size, &data));
+}
+
+int OutgoingPath::publish(void* data, size_t size) {
+  run_upkeep_in_call();
+  {
+    const std::lock_guard<os::WordLock> lock(lock_);
+    if (size > end_.largest) return ESHM_ERROR_BUFFER_TOO_SMALL;
+    const int refusal = refuse_to_write();
+    if (refusal != ESHM_SUCCESS && refusal != ESHM_ERROR_SUPERSEDED) return refusal;
+    if (refusal == ESHM_SUCCESS) {
+      const channel::WriteResult result = end_.publish(data, size, time_of_publication(end_));
+      if (result == channel::WriteResult::kDone) return finish_write();
+      if (result != channel::WriteResult::kNotLoaned) return code_of(result);
+    }
+  }
+  // Its segment was left or is superseded: no process would read it there.
+  return discard(data) == ESHM_SUCCESS ? ESHM_ERROR_SUPERSEDED : ESHM_ERROR_INVALID_PARAM;
+}
+
+int OutgoingPath::discard(void* data) {
+  const std::lock_guard<os::WordLock> lock(lock_);
+  channel::WriteResult result = end_.discard(data);
+  // In a queue the loan may have kept later messages from being visible.
+  if (result == channel::WriteResult::kDone && channel::is_announced(*end_.wake)) {
+    channel::ring_announced(*end_.wake);
+  }
+  if (result == channel::WriteResult::kNotLoaned) result = former_.discard(data);
+  return code_of(result);
+}
+
+uint64_t OutgoingPath::messages_written() const {
+  const std::lock_guard<os::WordLock> lock(lock_);
+  return written_elsewhere_ + end_.written();
+}
+
+// ---- the exchange of segments ----------------------------------------------------
+
+void OutgoingPath::move_to(const std::shared_ptr<Attachment>& next, const WriteEnd& end) {
+  const std::shared_ptr<Attachment> former_attachment = std::exchange(attachment_, next);
+  const WriteEnd former_end = std::exchange(end_, end);
+  written_elsewhere_ += former_end.written();
+  if (!former_end.is_queue) {
+    // What was said last holds in the new segment, too.
+    size_t size = 0;
+    const std::byte* const newest = former_end.latest.newest(size);
+    const bool is_written = newest != nullptr && size <= end_.largest &&
+                            end_.write(newest, size, os::monotonic_ns()) == channel::WriteResult::kDone;
+    if (is_written) {
+      channel::ring(*end_.wake);
+      --written_elsewhere_;  // it counts here
+    }
+  }
+  former_.keep(former_attachment, former_end, former_end.is_queue);
+  (void)carry_over();
+}
+
+// Of what the masters of former segments had not consumed. BUFFER_FULL: the new
+// segment has no room for all of it yet.
+[[gnu::noinline]] int OutgoingPath::carry_over() {
+  uint64_t count = 0;
+  const channel::WriteResult result = former_.carry_over(end_, count);
+  written_elsewhere_ -= count;  // they count here
+  return code_of(result);
+}
+
+}  // namespace eshm::endpoint
