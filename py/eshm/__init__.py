@@ -46,7 +46,8 @@ from ._native import Borrow, Loan, Message
 if TYPE_CHECKING:
     import logging
 
-    from .typed import Receiver, RecordType, Sender
+    from ._records import RecordType
+    from .typed import Receiver, Sender
 
 __all__ = [
     "ESHM",
@@ -94,7 +95,7 @@ _native.set_error_factory(_make_error)
 
 
 def enable_logging(logger: Optional[logging.Logger] = None) -> None:
-    """From now on what the library has to tell goes to this logger; default: "eshm"."""
+    """Sends the library's log lines to this logger; default: the one named "eshm"."""
     import logging
 
     from . import _notices
@@ -103,12 +104,12 @@ def enable_logging(logger: Optional[logging.Logger] = None) -> None:
 
 
 def error_string(code: int) -> str:
-    """A short text for a code."""
+    """A short text for an error code."""
     return _native.error_string(code)
 
 
 def __getattr__(name: str) -> Any:
-    # numpy and ctypes are not loaded for those who send bytes.
+    # Imported on first use: a program that sends bytes does not pay for records.
     if name in ("Sender", "Receiver", "RecordType"):
         from . import typed
 

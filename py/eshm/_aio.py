@@ -1,27 +1,38 @@
-"""Reading in asyncio, by the descriptor that the library gives."""
+"""Reading in asyncio, by the descriptor of eshm_get_fd."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Optional
+from typing import Optional, Protocol
 
 from ._errors import NoData, Timeout
+from ._native import Message
 
-if TYPE_CHECKING:
-    from ._link import ESHM
-
-# The descriptor tells of messages. That a retry policy is spent, or that the
-# link was closed here, is seen at the next look.
-_LOOK_EVERY_S = 0.1
+# The descriptor polls readable when a message arrives. The end of a retry policy
+# and a close in this process are noticed at the next check.
+_CHECK_INTERVAL_S = 0.1
 
 
-class _Waiters:
-    """Who waits for one link in one loop; a loop takes one reader a descriptor."""
+class AsyncLink(Protocol):
+    """The part of ESHM that this module uses; ESHM itself is in a higher module."""
 
-    def __init__(self, link: ESHM, loop: asyncio.AbstractEventLoop) -> None:
+    _waiters: Optional[Waiters]
+
+    def fileno(self) -> int: ...
+
+    def read_msg(self, timeout_ms: Optional[int] = None) -> Message: ...
+
+
+class Waiters:
+    """The tasks of one event loop that wait for one link.
+
+    They share one reader, since a loop takes only one for each descriptor.
+    """
+
+    def __init__(self, link: AsyncLink, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        # Its own copy: the link's number may be another file's after a close.
+        # A duplicate, since another file may get the link's number after a close.
         self._fd = os.dup(link.fileno())
         self._futures: set[asyncio.Future[None]] = set()
 
@@ -42,7 +53,7 @@ class _Waiters:
                 self.loop.remove_reader(self._fd)
 
     def _wake(self) -> None:
-        # Level-triggered: without this it would be called again before they have read.
+        # The loop polls level-triggered: it would call this again until a task has read.
         self.loop.remove_reader(self._fd)
         woken, self._futures = self._futures, set()
         for future in woken:
@@ -50,7 +61,8 @@ class _Waiters:
                 future.set_result(None)
 
 
-async def read(link: ESHM, timeout_ms: Optional[int]) -> bytes:
+async def read(link: AsyncLink, timeout_ms: Optional[int]) -> bytes:
+    """The next message's bytes; None and negative numbers wait without limit."""
     loop = asyncio.get_running_loop()
     limited = timeout_ms is not None and timeout_ms >= 0
     deadline = loop.time() + (timeout_ms or 0) / 1000
@@ -61,6 +73,6 @@ async def read(link: ESHM, timeout_ms: Optional[int]) -> bytes:
             if limited and loop.time() >= deadline:
                 raise Timeout(f"nothing came in {timeout_ms} ms", -10) from nothing
         if link._waiters is None or link._waiters.loop is not loop:
-            link._waiters = _Waiters(link, loop)
-        rest = deadline - loop.time() if limited else _LOOK_EVERY_S
-        await link._waiters.wait(max(0.0, min(rest, _LOOK_EVERY_S)))
+            link._waiters = Waiters(link, loop)
+        remaining = deadline - loop.time() if limited else _CHECK_INTERVAL_S
+        await link._waiters.wait(max(0.0, min(remaining, _CHECK_INTERVAL_S)))

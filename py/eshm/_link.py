@@ -6,6 +6,7 @@ from typing import (
     TYPE_CHECKING,
     Any,
     AsyncIterator,
+    Callable,
     Dict,
     Iterator,
     Optional,
@@ -18,12 +19,13 @@ from ._enums import (
     Delivery,
     ESHMDisconnectBehavior,
     ESHMRole,
+    Event,
     PeerState,
 )
 from ._errors import Closed
 
 if TYPE_CHECKING:
-    from ._notices import EventCallback
+    from ._aio import Waiters
 
 MAX_DATA_SIZE = 4096
 SPIN_ADAPTIVE = 0xFFFFFFFF
@@ -32,8 +34,10 @@ SPIN_ADAPTIVE = 0xFFFFFFFF
 class Channel:
     """One direction of a link, as the process that creates the segment wants it.
 
+    max_message_size: in bytes; the default is the record's size, or 4096 bytes
+    for a channel without a type.
     type: a numpy dtype, a ctypes.Structure, a dataclass of plain numbers, or a
-    RecordType made of one; both ends then refuse any other.
+    RecordType made from one; a process with another type is then refused.
     """
 
     __slots__ = (
@@ -55,7 +59,7 @@ class Channel:
         type: Any = None,
     ) -> None:
         if type is not None:
-            from .typed import RecordType
+            from ._records import RecordType
 
             type = RecordType.of(type)
         if max_message_size is None:
@@ -90,10 +94,10 @@ class ESHM(_native.Link):
     """One end of a link; the other is in another process, in C, C++ or Python.
 
     A context manager. Any number of threads may use it. After a fork the
-    child's calls raise Closed: it opens a link of its own.
+    child's calls raise Closed; the child must open its own link.
     """
 
-    # Its options, as this end asked for them; a place of its own for asyncio's waiters.
+    # m2s and s2m are what this process asked for; an existing segment may differ.
     __slots__ = ("name", "m2s", "s2m", "_waiters")
 
     def __init__(
@@ -118,7 +122,7 @@ class ESHM(_native.Link):
         self.name = shm_name
         self.m2s = m2s or _DEFAULT_CHANNEL
         self.s2m = s2m or _DEFAULT_CHANNEL
-        self._waiters: Any = None
+        self._waiters: Optional[Waiters] = None  # tasks that wait in asyncio
         super().__init__(
             shm_name,
             role,
@@ -146,23 +150,23 @@ class ESHM(_native.Link):
         return ESHMRole(super().get_role())
 
     def get_remote_state(self) -> PeerState:
-        """The whole truth about the peer."""
+        """The peer's state: never seen, alive, stale, dead or left."""
         return PeerState(super().get_remote_state())
 
     def get_stats_ex(self) -> Dict[str, int]:
-        """What get_stats, whose keys are frozen, cannot say."""
+        """ESHMStatsEx as a dict: more than get_stats, whose keys are frozen."""
         stats = super().get_stats_ex()
         stats["peer_state"] = PeerState(stats["peer_state"])
         return stats
 
-    def on_event(self, callback: Optional[EventCallback]) -> None:
-        """callback(link, event) is called on a thread of the package; None takes it away."""
+    def on_event(self, callback: Optional[Callable[[ESHM, Event], object]]) -> None:
+        """Calls callback(link, event) on a thread of the package; None removes it."""
         from ._notices import set_callback
 
         set_callback(self, callback)
 
     def __iter__(self) -> Iterator[bytes]:
-        """The messages as they come, for ever; ends when the link is closed here."""
+        """The messages as they arrive, until this process closes the link."""
         while True:
             try:
                 data = self.read_msg(-1).data
@@ -177,7 +181,7 @@ class ESHM(_native.Link):
         return await _aio.read(self, timeout_ms)
 
     async def messages(self) -> AsyncIterator[bytes]:
-        """As iterating over the link, in asyncio."""
+        """The messages as they arrive, in asyncio, until this process closes the link."""
         from . import _aio
 
         while True:
@@ -189,5 +193,5 @@ class ESHM(_native.Link):
 
 
 def wait_any(links: Sequence[ESHM], timeout_ms: Optional[int] = None) -> int:
-    """Index of a link with something to read; None waits 1000 ms, -1 without limit."""
+    """The index of a link with a message to read; None waits 1000 ms, -1 without limit."""
     return _native.wait_any(links, timeout_ms)

@@ -1,8 +1,9 @@
-"""Brings events and log lines to Python.
+"""Delivers the library's events and log lines to Python callbacks.
 
-The library tells them on its service thread, which beats the heart of all
-links and must not wait for the interpreter. They pass through a queue to one
-daemon thread, started when somebody first asks for either.
+The library reports them on its service thread, which writes the heartbeats of
+all links and must not wait for the interpreter's lock. The extension puts them
+into a queue, and one daemon thread here takes them out. The first callback or
+logger starts that thread.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
 from . import _native
 from ._enums import Event
@@ -18,14 +19,13 @@ from ._enums import Event
 if TYPE_CHECKING:
     import logging
 
-    from ._link import ESHM
+_Link = TypeVar("_Link", bound=_native.Link)
 
-EventCallback = Callable[["ESHM", Event], object]
-
-_callbacks: dict[int, tuple[weakref.ref[ESHM], EventCallback]] = {}
+# By the link's id, which is never used again.
+_callbacks: dict[int, tuple[weakref.ref[Any], Callable[[Any, Event], object]]] = {}
 _logger: Optional[logging.Logger] = None
 _thread: Optional[threading.Thread] = None
-_started_in = 0  # PID: a forked child has no copy of the thread
+_started_in = 0  # PID: a forked child does not have the thread
 _starting = threading.Lock()
 
 
@@ -37,29 +37,29 @@ def _run() -> None:
         kind, number, link_id, text = notice
         try:
             if kind == "log":
-                _tell_log(number, text)
+                _deliver_log_line(number, text)
             else:
-                _tell_event(link_id, number)
+                _deliver_event(link_id, number)
         except Exception:
-            _report()
+            _report_exception()
 
 
-def _tell_log(level: int, text: str) -> None:
+def _deliver_log_line(level: int, text: str) -> None:
     logger = _logger
     if logger is not None:
         # The library's levels are 0 .. 3, those of logging 10 .. 40.
         logger.log((level + 1) * 10, "%s", text)
 
 
-def _tell_event(link_id: int, event: int) -> None:
+def _deliver_event(link_id: int, event: int) -> None:
     reference, callback = _callbacks.get(link_id, (None, None))
     link = reference() if reference is not None else None
     if link is not None and callback is not None:
         callback(link, Event(event))
 
 
-def _report() -> None:
-    """As threading does for a thread's own exceptions; this thread goes on."""
+def _report_exception() -> None:
+    """Reports as for an exception that ends a thread; but this thread continues."""
     import sys
 
     threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
@@ -74,7 +74,7 @@ def _start() -> None:
             _thread.start()
 
 
-def set_callback(link: ESHM, callback: Optional[EventCallback]) -> None:
+def set_callback(link: _Link, callback: Optional[Callable[[_Link, Event], object]]) -> None:
     if callback is None:
         link._listen(False)
         _callbacks.pop(link._id, None)
@@ -97,8 +97,8 @@ def set_logger(logger: Optional[logging.Logger]) -> None:
 
 
 def stop() -> None:
-    """At the interpreter's exit: a thread that outlives it would be torn out of its wait."""
+    """Ends the thread before the interpreter exits, which would cut its wait off."""
     if _thread is not None and _started_in == os.getpid():
         _native.listen_to_log(False)
         _native.stop_notices()
-        _thread.join(timeout=1.0)  # not for ever: a callback may hang
+        _thread.join(timeout=1.0)  # limited, because a callback may hang
