@@ -40,8 +40,8 @@ from ._errors import (
     Unsupported,
     make_error as _make_error,
 )
-from ._link import ESHM, MAX_DATA_SIZE, SPIN_ADAPTIVE, Channel, wait_any
-from ._native import Borrow, Loan, Message
+from ._link import ESHM, Channel, wait_any
+from ._native import MAX_DATA_SIZE, SPIN_ADAPTIVE, Borrow, Loan, Message
 
 if TYPE_CHECKING:
     import logging

@@ -14,6 +14,7 @@ from typing import (
 )
 
 from . import _native
+from ._defaults import CHANNEL, LINK
 from ._enums import (
     Backend,
     Delivery,
@@ -27,14 +28,11 @@ from ._errors import Closed
 if TYPE_CHECKING:
     from ._aio import Waiters
 
-MAX_DATA_SIZE = 4096
-SPIN_ADAPTIVE = 0xFFFFFFFF
-
 
 class Channel:
     """One direction of a link, as the process that creates the segment wants it.
 
-    max_message_size: in bytes; the default is the record's size, or 4096 bytes
+    max_message_size: in bytes; the default is the record's size, or MAX_DATA_SIZE
     for a channel without a type.
     type: a numpy dtype, a ctypes.Structure, a dataclass of plain numbers, or a
     RecordType made from one; a process with another type is then refused.
@@ -51,11 +49,11 @@ class Channel:
 
     def __init__(
         self,
-        delivery: Delivery = Delivery.LATEST,
+        delivery: Delivery = Delivery(CHANNEL["delivery"]),
         max_message_size: Optional[int] = None,
-        queue_capacity: int = 1 << 20,
-        max_borrows: int = 1,
-        max_loans: int = 1,
+        queue_capacity: int = CHANNEL["queue_capacity"],
+        max_borrows: int = CHANNEL["max_borrows"],
+        max_loans: int = CHANNEL["max_loans"],
         type: Any = None,
     ) -> None:
         if type is not None:
@@ -63,7 +61,7 @@ class Channel:
 
             type = RecordType.of(type)
         if max_message_size is None:
-            max_message_size = MAX_DATA_SIZE if type is None else type.size
+            max_message_size = CHANNEL["max_message_size"] if type is None else type.size
         self.delivery = delivery
         self.max_message_size = max_message_size
         self.queue_capacity = queue_capacity
@@ -103,21 +101,23 @@ class ESHM(_native.Link):
     def __init__(
         self,
         shm_name: str,
-        role: ESHMRole = ESHMRole.AUTO,
-        disconnect_behavior: ESHMDisconnectBehavior = ESHMDisconnectBehavior.ON_TIMEOUT,
-        stale_threshold_ms: int = 100,
-        reconnect_wait_ms: int = 5000,
-        reconnect_retry_interval_ms: int = 100,
-        max_reconnect_attempts: int = 50,
-        auto_cleanup: bool = True,
-        use_threads: bool = True,
+        role: ESHMRole = ESHMRole(LINK["role"]),
+        disconnect_behavior: ESHMDisconnectBehavior = ESHMDisconnectBehavior(
+            LINK["disconnect_behavior"]
+        ),
+        stale_threshold_ms: int = LINK["stale_threshold_ms"],
+        reconnect_wait_ms: int = LINK["reconnect_wait_ms"],
+        reconnect_retry_interval_ms: int = LINK["reconnect_retry_interval_ms"],
+        max_reconnect_attempts: int = LINK["max_reconnect_attempts"],
+        auto_cleanup: bool = LINK["auto_cleanup"],
+        use_threads: bool = LINK["use_threads"],
         *,
-        backend: Backend = Backend.POSIX,
+        backend: Backend = Backend(LINK["backend"]),
         m2s: Optional[Channel] = None,
         s2m: Optional[Channel] = None,
-        spin_us: int = SPIN_ADAPTIVE,
-        permissions: int = 0o600,
-        flags: int = 0,
+        spin_us: int = LINK["spin_us"],
+        permissions: int = LINK["permissions"],
+        flags: int = LINK["flags"],
     ) -> None:
         self.name = shm_name
         self.m2s = m2s or _DEFAULT_CHANNEL

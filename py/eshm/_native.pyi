@@ -1,5 +1,15 @@
 import sys
-from typing import Any, Dict, Optional, Sequence, Tuple, TypeVar, Union
+from typing import (
+    Any,
+    Dict,
+    Optional,
+    Sequence,
+    Tuple,
+    TypedDict,
+    TypeVar,
+    Union,
+    type_check_only,
+)
 
 if sys.version_info >= (3, 12):
     from collections.abc import Buffer
@@ -7,8 +17,35 @@ else:
     from typing_extensions import Buffer
 
 WAIT_FOREVER: int
+MAX_DATA_SIZE: int
+SPIN_ADAPTIVE: int
 
 _Self = TypeVar("_Self", bound="Link")
+
+@type_check_only
+class _ChannelDefaults(TypedDict):
+    delivery: int
+    max_message_size: int
+    queue_capacity: int
+    max_borrows: int
+    max_loans: int
+
+@type_check_only
+class _LinkDefaults(TypedDict):
+    role: int
+    disconnect_behavior: int
+    stale_threshold_ms: int
+    reconnect_wait_ms: int
+    reconnect_retry_interval_ms: int
+    max_reconnect_attempts: int
+    auto_cleanup: bool
+    use_threads: bool
+    backend: int
+    m2s: _ChannelDefaults
+    s2m: _ChannelDefaults
+    spin_us: int
+    permissions: int
+    flags: int
 
 class Message:
     @property
@@ -111,6 +148,7 @@ class Link:
 def version() -> str: ...
 def error_string(code: int) -> str: ...
 def wait_any(links: Sequence[Link], timeout_ms: Optional[int], /) -> int: ...
+def default_config() -> _LinkDefaults: ...
 def close_all() -> None: ...
 def set_error_factory(factory: object) -> None: ...
 def next_notice() -> Optional[Tuple[str, int, int, str]]: ...

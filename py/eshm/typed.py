@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Iterator, Optional, Union
 
+from ._defaults import CHANNEL
 from ._enums import Delivery, ESHMRole
 from ._errors import Closed, TypeMismatch
 from ._link import ESHM, Channel
@@ -21,7 +22,7 @@ class _End:
         type: Any,
         role: Optional[ESHMRole] = None,
         *,
-        delivery: Delivery = Delivery.LATEST,
+        delivery: Delivery = Delivery(CHANNEL["delivery"]),
         **options: Any,
     ) -> None:
         self.type = RecordType.of(type)

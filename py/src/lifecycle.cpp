@@ -115,8 +115,8 @@ int link_init(PyObject* object, PyObject* args, PyObject* keywords) {
   ESHMConfig config = eshm_default_config(nullptr);
   int role = config.role;
   int behavior = config.disconnect_behavior;
-  int cleanup = 1;
-  int threads = 1;
+  int cleanup = config.auto_cleanup;
+  int threads = config.use_threads;
   int backend = config.backend;
   PyObject* m2s = nullptr;
   PyObject* s2m = nullptr;

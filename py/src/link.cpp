@@ -19,15 +19,22 @@ constexpr PyCFunction keyword_method() {
 
 constexpr int kKeywords = METH_FASTCALL | METH_KEYWORDS;
 
+#define TEXT_OF_TOKEN(token) #token
+#define TEXT_OF(macro) TEXT_OF_TOKEN(macro)
+#define BUFFER_SIZE "buffer_size=" TEXT_OF(ESHM_MAX_DATA_SIZE)
+#define READ_SIGNATURE "read(" BUFFER_SIZE ", timeout_ms=None)\n--\n\n"
+#define TRY_READ_SIGNATURE "try_read(" BUFFER_SIZE ")\n--\n\n"
+
 PyMethodDef link_methods[] = {
     {"write", keyword_method<link_write>(), kKeywords,
      "write(data, timeout_ms=0)\n--\n\nPublishes one message: any C-contiguous buffer. "
      "timeout_ms: how long to wait for room in a queue."},
     {"read", keyword_method<link_read>(), kKeywords,
-     "read(buffer_size=4096, timeout_ms=None)\n--\n\nThe newest message not yet read (of a queue: "
-     "the next). None waits 1000 ms, -1 without limit."},
+     READ_SIGNATURE
+     "The newest message not yet read (of a queue: the next). None waits 1000 ms, -1 without "
+     "limit."},
     {"try_read", keyword_method<link_try_read>(), kKeywords,
-     "try_read(buffer_size=4096)\n--\n\nAs read, at once; None where there is nothing."},
+     TRY_READ_SIGNATURE "As read, without waiting; None if there is no unread message."},
     {"read_msg", keyword_method<link_read_msg>(), kKeywords,
      "read_msg(timeout_ms=None)\n--\n\nAs read, of any size, with all that is known of it."},
     {"read_into", keyword_method<link_read_into>(), kKeywords,

@@ -16,6 +16,8 @@ PyMethodDef functions[] = {
     {"error_string", error_string, METH_O, "error_string(code)\n--\n\nA short text for a code."},
     {"wait_any", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(wait_any)),
      METH_FASTCALL, nullptr},
+    {"default_config", default_config, METH_NOARGS,
+     "default_config()\n--\n\nThe library's defaults of ESHMConfig, as a dict."},
     {"close_all", close_all, METH_NOARGS, nullptr},
     {"set_error_factory", set_error_factory, METH_O, nullptr},
     {"next_notice", next_notice, METH_NOARGS, nullptr},
@@ -31,7 +33,7 @@ int fill(PyObject* module) {
   if (add_link_type(module) != 0 || add_message_type(module) != 0 || add_view_types(module) != 0) {
     return -1;
   }
-  return PyModule_AddIntConstant(module, "WAIT_FOREVER", -1);
+  return add_constants(module);
 }
 
 PyModuleDef_Slot slots[] = {

@@ -111,6 +111,12 @@ PyObject* raise_text(int code, const char* text);
 // set_error_factory(f): f(code, text) makes the exceptions.
 PyObject* set_error_factory(PyObject*, PyObject* factory);
 
+// ---- defaults (defaults.cpp) ---------------------------------------------------------
+
+// default_config(): what eshm_default_config gives, as a dict.
+PyObject* default_config(PyObject*, PyObject*);
+int add_constants(PyObject* module);
+
 // ---- arguments (arguments.cpp) -----------------------------------------------------
 
 constexpr uint32_t kDefaultTimeoutMs = 1000;

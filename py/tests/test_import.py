@@ -15,6 +15,7 @@ ORDER = [
     "_native",
     "_enums",
     "_errors",
+    "_defaults",
     "_records",
     "_notices",
     "_aio",
