@@ -1,4 +1,4 @@
-// Messages: written, read, loaned and borrowed.
+// Writing, reading, loaning and borrowing messages.
 #include <algorithm>
 #include <cstddef>
 
@@ -14,8 +14,8 @@ namespace {
 int write_bytes(Link* link, const void* data, size_t size, uint32_t timeout_ms) {
   int code = ESHM_ERROR_BUFFER_FULL;
   if (size < kLargeCopy) code = eshm_write_ex(link->handle, data, size, 0);
-  const bool shall_wait = code == ESHM_ERROR_BUFFER_FULL && timeout_ms != 0;
-  if (size < kLargeCopy && !shall_wait) {
+  const bool must_wait = code == ESHM_ERROR_BUFFER_FULL && timeout_ms != 0;
+  if (size < kLargeCopy && !must_wait) {
     if (code != ESHM_SUCCESS) raise_code(code);
     return code;
   }
@@ -56,18 +56,18 @@ PyObject* link_write(Link* link, PyObject* const* args, Py_ssize_t given, PyObje
 
 namespace {
 
-// Messages up to this size are read into the stack and become bytes in one
-// step; larger ones go straight into bytes of their own.
+// Messages up to this size are read into a buffer on the stack and then copied
+// into a bytes object; larger ones are read into a bytes object directly.
 constexpr size_t kSmallMessage = 4096;
 
-// The rest of a time-out, over several calls.
-class Patience {
+// What remains of a time-out over several calls. The time begins at the first one.
+class TimeLeft {
  public:
-  explicit Patience(uint32_t timeout_ms) : timeout_ms_(timeout_ms) {}
+  explicit TimeLeft(uint32_t timeout_ms) : timeout_ms_(timeout_ms) {}
 
-  bool any() const { return timeout_ms_ != 0; }
+  bool may_wait() const { return timeout_ms_ != 0; }
 
-  uint32_t rest_ms() {
+  uint32_t remaining_ms() {
     if (timeout_ms_ == ESHM_WAIT_FOREVER) return timeout_ms_;
     if (deadline_ns_ == 0) {
       deadline_ns_ = monotonic_ns() + uint64_t{timeout_ms_} * 1000000;
@@ -83,13 +83,13 @@ class Patience {
   uint64_t deadline_ns_ = 0;
 };
 
-// One attempt without a wait, then the wait.
-int read_into(Link* link, void* buffer, size_t size, ESHMMessageInfo* info, Patience* patience) {
+// Tries without waiting first, except for large buffers, and then waits.
+int read_into(Link* link, void* buffer, size_t size, ESHMMessageInfo* info, TimeLeft* time_left) {
   int code = ESHM_ERROR_NO_DATA;
   if (size < kLargeCopy) {
     code = eshm_read_msg(link->handle, buffer, size, info, 0);
-    const bool shall_wait = code == ESHM_ERROR_NO_DATA && patience->any();
-    if (!shall_wait) {
+    const bool must_wait = code == ESHM_ERROR_NO_DATA && time_left->may_wait();
+    if (!must_wait) {
       if (code != ESHM_SUCCESS && code != ESHM_ERROR_NO_DATA &&
           code != ESHM_ERROR_BUFFER_TOO_SMALL) {
         raise_code(code);
@@ -97,16 +97,17 @@ int read_into(Link* link, void* buffer, size_t size, ESHMMessageInfo* info, Pati
       return code;
     }
   }
-  const uint32_t rest_ms = patience->any() ? patience->rest_ms() : 0;
-  return wait(
-      link, [&](ESHMHandle* handle) { return eshm_read_msg(handle, buffer, size, info, rest_ms); });
+  const uint32_t remaining_ms = time_left->may_wait() ? time_left->remaining_ms() : 0;
+  return wait(link, [&](ESHMHandle* handle) {
+    return eshm_read_msg(handle, buffer, size, info, remaining_ms);
+  });
 }
 
-int read_large(Link* link, size_t size, ESHMMessageInfo* info, Patience* patience,
+int read_large(Link* link, size_t size, ESHMMessageInfo* info, TimeLeft* time_left,
                PyObject** bytes) {
   PyObject* large = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size));
   if (large == nullptr) return ESHM_SUCCESS;
-  const int code = read_into(link, PyBytes_AS_STRING(large), size, info, patience);
+  const int code = read_into(link, PyBytes_AS_STRING(large), size, info, time_left);
   if (code != ESHM_SUCCESS) {
     Py_DECREF(large);
     return code;
@@ -116,42 +117,43 @@ int read_large(Link* link, size_t size, ESHMMessageInfo* info, Patience* patienc
   return code;
 }
 
-int read_small(Link* link, size_t size, ESHMMessageInfo* info, Patience* patience,
+int read_small(Link* link, size_t size, ESHMMessageInfo* info, TimeLeft* time_left,
                PyObject** bytes) {
   char small[kSmallMessage];
-  const int code = read_into(link, small, size, info, patience);
+  const int code = read_into(link, small, size, info, time_left);
   if (code == ESHM_SUCCESS) {
     *bytes = PyBytes_FromStringAndSize(small, static_cast<Py_ssize_t>(info->size));
   }
   return code;
 }
 
-// Code of the read. *bytes is NULL, and an exception is set, unless it is SUCCESS with
-// bytes, or NO_DATA: that is the caller's to judge.
+// Returns the code of the read. On SUCCESS *bytes is the message, or NULL with an
+// exception set. On NO_DATA *bytes is NULL and no exception is set. On any other
+// code *bytes is NULL and an exception is set.
 int read_message(Link* link, size_t limit, uint32_t timeout_ms, ESHMMessageInfo* info,
                  PyObject** bytes) {
   *bytes = nullptr;
-  Patience patience(timeout_ms);
-  size_t room = std::min(limit, std::max(link->expected_size, kSmallMessage));
+  TimeLeft time_left(timeout_ms);
+  size_t room = std::min(limit, std::max(link->last_read_size, kSmallMessage));
   while (true) {
     *info = {};
-    const int code = room <= kSmallMessage ? read_small(link, room, info, &patience, bytes)
-                                           : read_large(link, room, info, &patience, bytes);
+    const int code = room <= kSmallMessage ? read_small(link, room, info, &time_left, bytes)
+                                           : read_large(link, room, info, &time_left, bytes);
     if (code != ESHM_ERROR_BUFFER_TOO_SMALL || PyErr_Occurred() != nullptr) {
-      if (code == ESHM_SUCCESS) link->expected_size = info->size;
+      if (code == ESHM_SUCCESS) link->last_read_size = info->size;
       return code;
     }
     if (info->size > limit) {
       raise_code(code);
       return code;
     }
-    // It was kept; if another thread takes it, the wait for the next goes on.
+    // The message was kept. If another thread takes it, this read waits for the next.
     room = info->size;
     if (usable_handle(link) == nullptr) return code;
   }
 }
 
-PyObject* nothing_came() { return raise_code(ESHM_ERROR_NO_DATA); }
+PyObject* raise_no_data() { return raise_code(ESHM_ERROR_NO_DATA); }
 
 }  // namespace
 
@@ -167,8 +169,9 @@ PyObject* link_read(Link* link, PyObject* const* args, Py_ssize_t given, PyObjec
   }
   ESHMMessageInfo info;
   PyObject* bytes;
-  return read_message(link, limit, timeout_ms, &info, &bytes) == ESHM_ERROR_NO_DATA ? nothing_came()
-                                                                                    : bytes;
+  return read_message(link, limit, timeout_ms, &info, &bytes) == ESHM_ERROR_NO_DATA
+             ? raise_no_data()
+             : bytes;
 }
 
 PyObject* link_try_read(Link* link, PyObject* const* args, Py_ssize_t given, PyObject* keywords) {
@@ -198,7 +201,7 @@ PyObject* link_read_msg(Link* link, PyObject* const* args, Py_ssize_t given, PyO
   ESHMMessageInfo info;
   PyObject* bytes;
   if (read_message(link, INT32_MAX, timeout_ms, &info, &bytes) == ESHM_ERROR_NO_DATA) {
-    return nothing_came();
+    return raise_no_data();
   }
   return bytes == nullptr ? nullptr : make_message(bytes, info);
 }
@@ -213,9 +216,9 @@ PyObject* link_read_into(Link* link, PyObject* const* args, Py_ssize_t given, Py
   }
   Py_buffer buffer;
   if (PyObject_GetBuffer(slots[0], &buffer, PyBUF_WRITABLE) != 0) return nullptr;
-  Patience patience(timeout_ms);
+  TimeLeft time_left(timeout_ms);
   ESHMMessageInfo info = {};
-  const int code = read_into(link, buffer.buf, static_cast<size_t>(buffer.len), &info, &patience);
+  const int code = read_into(link, buffer.buf, static_cast<size_t>(buffer.len), &info, &time_left);
   PyBuffer_Release(&buffer);
   if (code == ESHM_SUCCESS) return PyLong_FromUnsignedLongLong(info.size);
   return raise_code(code);
@@ -225,7 +228,7 @@ PyObject* link_read_into(Link* link, PyObject* const* args, Py_ssize_t given, Py
 
 namespace {
 
-PyObject* borrow(Link* link, uint32_t timeout_ms, bool none_where_nothing) {
+PyObject* borrow(Link* link, uint32_t timeout_ms, bool none_if_no_data) {
   if (usable_handle(link) == nullptr) return nullptr;
   PyObject* borrowed = nullptr;
   int code = make_borrow(link, 0, &borrowed);
@@ -234,8 +237,8 @@ PyObject* borrow(Link* link, uint32_t timeout_ms, bool none_where_nothing) {
     code = make_borrow(link, timeout_ms, &borrowed);
   }
   if (code == ESHM_SUCCESS) return borrowed;
-  if (code == ESHM_ERROR_NO_DATA && none_where_nothing) Py_RETURN_NONE;
-  return raise_of_wait(link, code);
+  if (code == ESHM_ERROR_NO_DATA && none_if_no_data) Py_RETURN_NONE;
+  return raise_wait_error(link, code);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// DLPack, version 1: a borrowed message as a read-only tensor of bytes. The
-// tensor is an export like any other: the message stays until it is deleted.
+// DLPack, version 1: a borrowed message as a read-only tensor of bytes. The tensor
+// is an export like any other: the message stays in place until it is deleted.
 #include <new>
 
 #include "native.h"
@@ -58,7 +58,7 @@ void delete_tensor(DLManagedTensorVersioned* managed) {
   delete tensor;
 }
 
-// A consumer renames the capsule that it has taken.
+// A consumer renames a capsule whose tensor it has taken; then there is nothing to do.
 void drop_capsule(PyObject* capsule) {
   if (PyCapsule_IsValid(capsule, kCapsuleName) == 0) return;
   auto* managed =
@@ -83,7 +83,7 @@ bool knows_read_only(PyObject* max_version) {
     if (!PyArg_ParseTuple(max_version, "ii", &major, &minor)) return false;
     if (major >= 1) return true;
   }
-  // It would write into a read-only mapping one day, and that kills the process.
+  // Such a consumer may write, and a write into a read-only mapping kills the process.
   PyErr_SetString(PyExc_BufferError,
                   "a borrowed message is read-only, and DLPack before version 1 cannot say so; "
                   "use the buffer protocol (numpy.frombuffer)");

@@ -1,4 +1,4 @@
-// Opening and closing: who still uses a handle, and who gives it back.
+// Opening and closing: a handle is destroyed after the last call and the last view.
 #include <unistd.h>
 
 #include "link.h"
@@ -7,77 +7,80 @@
 namespace eshm_py {
 namespace {
 
-Link* first_link = nullptr;
+Link* first_open_link = nullptr;
 uint64_t last_id = 0;
-int giving_back = 0;  // threads inside eshm_destroy
+int destroying_count = 0;  // threads inside eshm_destroy
 
-// ESHMConfig.interrupt: on a signal, and each 50 ms of a wait. Signal handlers
-// run in the main thread alone; what they raise stays set and ends the call.
+// ESHMConfig.interrupt: the library calls it on a signal and each 50 ms of a wait.
+// Signal handlers run only in the main thread; the exception that one raises stays
+// set and ends the call.
 int interrupt(void* context) {
   auto* link = static_cast<Link*>(context);
   if (link->closing) return 1;
   if (gettid() != getpid()) return 0;
   const PyGILState_STATE state = PyGILState_Ensure();
-  // A wait for several links asks for each: no handler runs beside an exception.
-  const bool raised =
-      PyErr_Occurred() != nullptr || PyErr_CheckSignals() != 0 || link->closing;
+  // A wait for several links calls this once for each. With an exception already
+  // set, no further signal handler may run.
+  const bool raised = PyErr_Occurred() != nullptr || PyErr_CheckSignals() != 0 || link->closing;
   PyGILState_Release(state);
   return raised ? 1 : 0;
 }
 
-void enlist(Link* link) {
+void add_to_open_links(Link* link) {
   link->previous = nullptr;
-  link->next = first_link;
-  if (first_link != nullptr) first_link->previous = link;
-  first_link = link;
+  link->next = first_open_link;
+  if (first_open_link != nullptr) first_open_link->previous = link;
+  first_open_link = link;
 }
 
-void strike_off(Link* link) {
+void remove_from_open_links(Link* link) {
   if (link->previous != nullptr) link->previous->next = link->next;
   if (link->next != nullptr) link->next->previous = link->previous;
-  if (first_link == link) first_link = link->next;
+  if (first_open_link == link) first_open_link = link->next;
   link->previous = link->next = nullptr;
 }
 
-int give_back(Link* link) {
+int destroy_handle(Link* link) {
   ESHMHandle* handle = link->handle;
   link->handle = nullptr;
-  strike_off(link);
-  ++giving_back;
+  remove_from_open_links(link);
+  ++destroying_count;
   PyThreadState* thread = PyEval_SaveThread();
   const int code = eshm_destroy(handle);
   PyEval_RestoreThread(thread);
-  --giving_back;
+  --destroying_count;
   return code;
 }
 
-void let_others_run() {
+void sleep_unlocked() {
   PyThreadState* thread = PyEval_SaveThread();
   usleep(1000);
   PyEval_RestoreThread(thread);
 }
 
-// Who waits in close() does it himself, so that it is done when he returns.
-bool can_give_back(const Link* link) {
+// False while a thread waits in close(): that thread destroys the handle itself, so
+// that the link is gone when close() returns.
+bool is_destroy_due(const Link* link) {
   return link->closers == 0 && link->handle != nullptr && link->closing && link->calls == 0 &&
          link->views == 0;
 }
 
-// Code of eshm_destroy; SUCCESS where views or a wait of this thread keep the handle.
+// Returns the code of eshm_destroy, or SUCCESS if views, or a wait that this thread
+// is in, keep the handle for now.
 int close_link(Link* link) {
   if (link->handle == nullptr) return ESHM_SUCCESS;
   link->closing = true;
   if (link->owner != getpid()) {
-    // The parent's: a child's copy gives nothing back.
+    // The handle is the parent's. A forked child must not destroy its copy.
     link->handle = nullptr;
-    strike_off(link);
+    remove_from_open_links(link);
     return ESHM_SUCCESS;
   }
   ++link->closers;
-  // Their interrupt hook sees `closing` within 50 ms.
-  while (link->calls > 0 && !Waiting::on(link)) let_others_run();
+  // Each of these calls ends within 50 ms: its interrupt hook reads `closing`.
+  while (link->calls > 0 && !Waiting::on(link)) sleep_unlocked();
   --link->closers;
-  return can_give_back(link) ? give_back(link) : static_cast<int>(ESHM_SUCCESS);
+  return is_destroy_due(link) ? destroy_handle(link) : static_cast<int>(ESHM_SUCCESS);
 }
 
 bool take_type(PyObject* type, ESHMType* out) {
@@ -166,7 +169,7 @@ int link_init(PyObject* object, PyObject* args, PyObject* keywords) {
     raise_code(code);
     return -1;
   }
-  enlist(link);
+  add_to_open_links(link);
   ESHMStatsEx stats = {};
   eshm_get_stats_ex(link->handle, &stats);
   link->max_write_size = stats.max_write_size;
@@ -222,20 +225,20 @@ ESHMHandle* usable_handle(Link* link) {
   return nullptr;
 }
 
-void settle(Link* link) {
-  if (can_give_back(link)) give_back(link);
+void destroy_if_due(Link* link) {
+  if (is_destroy_due(link)) destroy_handle(link);
 }
 
 PyObject* close_all(PyObject*, PyObject*) {
-  while (first_link != nullptr) {
-    Link* link = first_link;
+  while (first_open_link != nullptr) {
+    Link* link = first_open_link;
     Py_INCREF(link);
     close_link(link);
-    // Views may keep it open: they give it back when they go.
-    if (link->handle != nullptr) strike_off(link);
+    // Views may keep the handle; the last one destroys it.
+    if (link->handle != nullptr) remove_from_open_links(link);
     Py_DECREF(link);
   }
-  while (giving_back > 0) let_others_run();
+  while (destroying_count > 0) sleep_unlocked();
   Py_RETURN_NONE;
 }
 

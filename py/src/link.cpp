@@ -1,5 +1,5 @@
-// Link: one handle of the library, and every call on it. eshm/__init__.py
-// derives ESHM from it.
+// The type Link: one handle of the library, with its methods. eshm/_link.py derives
+// ESHM from it.
 #include "link.h"
 
 #include <cstddef>
@@ -36,32 +36,33 @@ PyMethodDef link_methods[] = {
     {"try_read", keyword_method<link_try_read>(), kKeywords,
      TRY_READ_SIGNATURE "As read, without waiting; None if there is no unread message."},
     {"read_msg", keyword_method<link_read_msg>(), kKeywords,
-     "read_msg(timeout_ms=None)\n--\n\nAs read, of any size, with all that is known of it."},
+     "read_msg(timeout_ms=None)\n--\n\nAs read, of any size: a Message with number, time and age."},
     {"read_into", keyword_method<link_read_into>(), kKeywords,
-     "read_into(buffer, timeout_ms=None)\n--\n\nReads into a writable buffer; its size in bytes."},
+     "read_into(buffer, timeout_ms=None)\n--\n\nAs read, into a writable buffer; returns the "
+     "message's size in bytes."},
     {"loan", keyword_method<link_loan>(), kKeywords,
-     "loan(size=None)\n--\n\nRoom for a message in the segment, a context manager: published at "
-     "its end, discarded on an exception."},
+     "loan(size=None)\n--\n\nRoom for a message in the segment, as a context manager: its end "
+     "publishes the message, or discards it on an exception."},
     {"borrow", keyword_method<link_borrow>(), kKeywords,
-     "borrow(timeout_ms=None)\n--\n\nA message in place, a context manager."},
+     "borrow(timeout_ms=None)\n--\n\nAs read, without a copy: a context manager."},
     {"try_borrow", link_try_borrow, METH_NOARGS,
-     "try_borrow()\n--\n\nAs borrow, at once; None where there is nothing."},
+     "try_borrow()\n--\n\nAs borrow, without waiting; None if there is no unread message."},
     {"fileno", link_fileno, METH_NOARGS,
      "fileno()\n--\n\nA descriptor that polls readable while there is something to read."},
     {"update_heartbeat", link_update_heartbeat, METH_NOARGS,
-     "update_heartbeat()\n--\n\nBeats now; for links with use_threads=False."},
+     "update_heartbeat()\n--\n\nWrites a heartbeat now; for links with use_threads=False."},
     {"is_remote_alive", link_is_remote_alive, METH_NOARGS,
-     "is_remote_alive()\n--\n\nWhether the peer is there and beats."},
+     "is_remote_alive()\n--\n\nWhether the peer is connected and its heartbeat is fresh."},
     {"get_remote_state", link_get_remote_state, METH_NOARGS,
-     "get_remote_state()\n--\n\nThe whole truth about the peer."},
+     "get_remote_state()\n--\n\nThe peer's state, a number of PeerState."},
     {"get_role", link_get_role, METH_NOARGS, "get_role()\n--\n\nThe role; never AUTO."},
     {"get_stats", link_get_stats, METH_NOARGS, "get_stats()\n--\n\nESHMStats as a dict."},
     {"get_stats_ex", link_get_stats_ex, METH_NOARGS,
      "get_stats_ex()\n--\n\nESHMStatsEx as a dict."},
     {"_listen", link_listen, METH_O, nullptr},
     {"close", link_close, METH_NOARGS,
-     "close()\n--\n\nLeaves the link. Waits of other threads end with eshm.Closed; arrays that "
-     "are still looked at keep the memory, and the role, until they are gone."},
+     "close()\n--\n\nLeaves the link. Waits of other threads end with eshm.Closed. Arrays of "
+     "borrowed messages keep the memory, and the role, until the last one is deleted."},
     {"__enter__", link_enter, METH_NOARGS, nullptr},
     {"__exit__", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(link_exit)),
      METH_FASTCALL, nullptr},

@@ -27,7 +27,7 @@ PyObject* link_loan(Link* link, PyObject* const* args, Py_ssize_t given, PyObjec
 PyObject* link_borrow(Link* link, PyObject* const* args, Py_ssize_t given, PyObject* keywords);
 PyObject* link_try_borrow(PyObject* object, PyObject*);
 
-// ---- what is known of both ends (watching.cpp)
+// ---- state of both ends (watching.cpp)
 
 PyObject* link_fileno(PyObject* object, PyObject*);
 PyObject* link_update_heartbeat(PyObject* object, PyObject*);

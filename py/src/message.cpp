@@ -1,4 +1,4 @@
-// Message: what read_msg returns.
+// The type Message, which read_msg returns.
 #include <time.h>
 
 #include <cstddef>
@@ -51,7 +51,7 @@ PyMemberDef message_members[] = {
     {nullptr, 0, 0, 0, nullptr}};
 
 PyType_Slot message_slots[] = {
-    {Py_tp_doc, const_cast<char*>("A message with what is known of it.")},
+    {Py_tp_doc, const_cast<char*>("A message's bytes with its number, time and age.")},
     {Py_tp_dealloc, reinterpret_cast<void*>(message_dealloc)},
     {Py_tp_repr, reinterpret_cast<void*>(message_repr)},
     {Py_tp_members, message_members},
@@ -92,7 +92,7 @@ int add_message_type(PyObject* module) {
   PyObject* type = PyType_FromSpec(&message_spec);
   if (type == nullptr) return -1;
   message_type = reinterpret_cast<PyTypeObject*>(type);
-  message_type->tp_new = nullptr;  // only reads make them
+  message_type->tp_new = nullptr;  // only a read creates instances
   Py_INCREF(type);
   return PyModule_AddObject(module, "Message", type);
 }

@@ -25,7 +25,7 @@ PyMethodDef functions[] = {
     {"listen_to_log", listen_to_log, METH_O, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 
-int fill(PyObject* module) {
+int exec_module(PyObject* module) {
   if (link_type != nullptr) {
     PyErr_SetString(PyExc_ImportError, "eshm can be loaded by one interpreter of a process");
     return -1;
@@ -37,7 +37,7 @@ int fill(PyObject* module) {
 }
 
 PyModuleDef_Slot slots[] = {
-    {Py_mod_exec, reinterpret_cast<void*>(fill)},
+    {Py_mod_exec, reinterpret_cast<void*>(exec_module)},
 #if PY_VERSION_HEX >= 0x030C0000
     {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
 #endif

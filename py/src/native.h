@@ -1,5 +1,5 @@
-// What the extension's source files share. One interpreter a process may load
-// it: whatever is global here is guarded by that interpreter's lock.
+// Declarations that the extension's source files share. Only one interpreter of
+// a process can load the extension, so that interpreter's lock guards all globals.
 #ifndef ESHM_PY_NATIVE_H
 #define ESHM_PY_NATIVE_H
 
@@ -14,9 +14,9 @@
 
 namespace eshm_py {
 
-// Copies of this many bytes are made without the interpreter's lock. Giving it
-// away costs 70 ns where nobody wants it, but up to its switch interval (5 ms)
-// where somebody does; such a copy takes 25 us.
+// Copies of at least this many bytes release the interpreter's lock; such a copy
+// takes 25 us. Releasing costs 70 ns if no other thread wants the lock, but up to
+// its switch interval (5 ms) if one does.
 constexpr size_t kLargeCopy = 1024 * 1024;
 
 // ---- links: their type (link.cpp), opening and closing (lifecycle.cpp) ---------------
@@ -24,16 +24,16 @@ constexpr size_t kLargeCopy = 1024 * 1024;
 struct Link {
   PyObject ob_base;
   PyObject* weak_references;
-  ESHMHandle* handle;    // NULL: never opened, or given back
-  Py_ssize_t calls;      // that run without the interpreter's lock
-  Py_ssize_t views;      // loans and borrows that somebody may still look at
-  int closers;           // threads in close() that wait for calls to end
-  bool closing;          // no new call; the last one out gives the handle back
-  pid_t owner;           // a forked child's copy of `calls` would never fall
-  uint64_t id;           // names the link in notices; never used again
-  size_t expected_size;  // of the next message: the last one's
+  ESHMHandle* handle;     // NULL: never opened, or destroyed
+  Py_ssize_t calls;       // calls that run without the interpreter's lock
+  Py_ssize_t views;       // loans and borrows whose memory is still referenced
+  int closers;            // threads in close() that wait for calls to end
+  bool closing;           // refuses new calls; the last call or view destroys the handle
+  pid_t owner;            // in a forked child, `calls` would never fall to 0
+  uint64_t id;            // names the link in notices; never used again
+  size_t last_read_size;  // the room that the next read tries first
   size_t max_write_size;
-  Link* previous;  // all open links, for the interpreter's exit
+  Link* previous;  // in the list of open links, which the interpreter's exit closes
   Link* next;
 };
 
@@ -42,20 +42,22 @@ int add_link_type(PyObject* module);
 
 // The handle, or NULL with an exception set.
 ESHMHandle* usable_handle(Link* link);
-// After --calls or --views: gives the handle back if a close waits for that.
-void settle(Link* link);
-// A Link (or subclass) with an exception set otherwise.
+// Call it after --calls or --views. Destroys the handle if close() was called and
+// this was the last call or view; a thread that waits in close() destroys it itself.
+void destroy_if_due(Link* link);
+// The object as a Link; NULL with an exception set if it is none.
 Link* as_link(PyObject* object);
 
-// A call that may take long: others run meanwhile, and the handle stays.
+// Releases the interpreter's lock for a call that may take long, and keeps the
+// link's handle until the call is over.
 class Released {
  public:
   explicit Released(Link* link) : link_(link), thread_(begin(link)) {}
-  // Python ends a daemon thread that wants the lock at exit by unwinding it.
+  // At exit, Python ends a daemon thread that takes the lock by unwinding its stack.
   ~Released() noexcept(false) {
     if (thread_ != nullptr) reacquire();
     --link_->calls;
-    settle(link_);
+    destroy_if_due(link_);
   }
   Released(const Released&) = delete;
   Released& operator=(const Released&) = delete;
@@ -77,7 +79,7 @@ class Released {
 
 PyObject* close_all(PyObject*, PyObject*);
 
-// ---- waits (waiting.cpp; waiting.h for whoever waits) --------------------------------
+// ---- waits (waiting.cpp, waiting.h) ---------------------------------------------------
 
 PyObject* wait_any(PyObject*, PyObject* const* args, Py_ssize_t count);
 
@@ -96,7 +98,7 @@ PyObject* borrow_dlpack_device(PyObject*, PyObject*);
 // ---- messages (message.cpp) --------------------------------------------------------
 
 int add_message_type(PyObject* module);
-// Takes over the reference to data.
+// Steals the reference to data.
 PyObject* make_message(PyObject* data, const ESHMMessageInfo& info);
 // Nanoseconds since publication as a Python int; None without time stamps.
 PyObject* age_of(uint64_t timestamp_ns, uint64_t now_ns);
@@ -104,8 +106,8 @@ uint64_t monotonic_ns();
 
 // ---- errors (errors.cpp) -----------------------------------------------------------
 
-// Sets the exception for the code, with this thread's eshm_last_error; keeps
-// one that a signal handler has raised. Always NULL.
+// Sets the exception for the code, with this thread's eshm_last_error as its text.
+// Keeps an exception that a signal handler has raised. Always returns NULL.
 PyObject* raise_code(int code);
 PyObject* raise_text(int code, const char* text);
 // set_error_factory(f): f(code, text) makes the exceptions.
@@ -121,20 +123,21 @@ int add_constants(PyObject* module);
 
 constexpr uint32_t kDefaultTimeoutMs = 1000;
 
-// Spreads a fast call's arguments over slots[0 .. count), by position or by
-// name; what was not given is NULL. The first `required` must be given.
+// Puts the arguments of a METH_FASTCALL | METH_KEYWORDS call into slots[0 .. count);
+// a missing one is NULL. The first `required` must be present.
 bool take_arguments(const char* function, PyObject* const* args, Py_ssize_t given,
                     PyObject* keywords, const char* const* names, Py_ssize_t count,
                     Py_ssize_t required, PyObject** slots);
-// NULL or None: the default; negative: for ever.
+// NULL or None gives when_none; a negative number waits for ever.
 bool to_timeout(PyObject* object, uint32_t when_none, uint32_t* timeout_ms);
-// For "O&" of PyArg_Parse: its own "I" takes any number modulo 2^32.
+// For "O&" of PyArg_Parse, whose "I" takes any number modulo 2^32 without an error.
 int convert_uint32(PyObject* object, void* out);
 bool to_size(PyObject* object, const char* what, size_t* size);
 
-// ---- notices: what the library tells on threads of its own (notices.cpp) ------------
+// ---- notices: events and log lines of the library's threads (notices.cpp) -----------
 
-// next_notice(): waits for one; (kind, number, link id, text), or None to end.
+// next_notice(): waits for a notice and gives (kind, number, link id, text). None
+// after stop_notices().
 PyObject* next_notice(PyObject*, PyObject*);
 PyObject* stop_notices(PyObject*, PyObject*);
 PyObject* listen_to_log(PyObject*, PyObject* wanted);

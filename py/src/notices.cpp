@@ -1,6 +1,6 @@
-// Events and log lines come on the library's service thread, which must not
-// wait for the interpreter: it beats the heart of all links. They are put into
-// a queue, and a Python thread (eshm/_notices.py) takes them out.
+// Delivery of events and log lines. The library reports them on its service thread,
+// which writes the heartbeats of all links and must not wait for the interpreter's
+// lock. So they go into a queue, and a Python thread (eshm/_notices.py) takes them out.
 #include <pthread.h>
 
 #include <condition_variable>
@@ -28,12 +28,13 @@ struct Notices {
   std::deque<Notice> waiting;
 };
 
-// Far more than a reader that lives leaves; one that hangs shall not eat the memory.
-constexpr size_t kMostNotices = 10000;
+// Bounds the memory if the Python thread hangs; a running one leaves far fewer.
+constexpr size_t kMaxNotices = 10000;
 
 Notices* notices() {
-  // Left behind in a forked child, whose copy may be locked by a thread that it
-  // does not have; and at exit, since the service thread may outlive main.
+  // Never freed. A forked child gets a new queue, since the mutex of its copy may be
+  // locked by a thread that it does not have. At exit the service thread may still
+  // use the queue after main.
   static Notices* current = new Notices;
   static const int registered = pthread_atfork(nullptr, nullptr, [] { current = new Notices; });
   static_cast<void>(registered);
@@ -44,11 +45,11 @@ void put(Notice&& notice) noexcept {
   try {
     Notices* queue = notices();
     const std::lock_guard<std::mutex> lock(queue->mutex);
-    if (queue->waiting.size() >= kMostNotices) return;
+    if (queue->waiting.size() >= kMaxNotices) return;
     queue->waiting.push_back(std::move(notice));
     queue->arrival.notify_one();
   } catch (...) {
-    // Without memory there is nobody to tell.
+    // Out of memory: the notice is lost.
   }
 }
 

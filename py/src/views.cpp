@@ -1,12 +1,12 @@
-// Loan and Borrow: messages in the segment, seen through the buffer protocol.
+// Loan and Borrow: messages in the segment, accessed through the buffer protocol.
 //
-// A Pin is what they hold: the message in its place, and the mapping with it.
-// Every view is an export of the pin, and whoever sees the message holds a
-// reference to it, so an array is valid for as long as anybody can see it:
+// Each holds a Pin, which keeps the message in its place and the segment mapped.
+// Every memoryview and array of the message refers to the pin, so an array is
+// valid as long as it exists:
 //   Borrow or Loan -> Pin <- memoryview <- numpy.frombuffer(memoryview)
 //                     Pin <- numpy.ndarray(shape, dtype, memoryview)
-// The last one keeps no export, but a reference to what the memoryview exports;
-// so exports are not counted, and the pin is an object of its own.
+// numpy.ndarray does not keep an export, only a reference to the exporting object.
+// Therefore references are counted, not exports, and the pin is a separate object.
 #include <cstddef>
 
 #include "native.h"
@@ -16,7 +16,7 @@ namespace {
 
 struct Pin {
   PyObject ob_base;
-  Link* link;  // NULL: given back, or published
+  Link* link;  // NULL: released, discarded or published
   void* data;
   size_t size;
   bool is_borrow;
@@ -25,12 +25,12 @@ struct Pin {
 
 struct View {
   PyObject ob_base;
-  Pin* pin;          // NULL: this one lets go of it
-  PyObject* memory;  // what `with` handed out
+  Pin* pin;          // NULL: this view has ended
+  PyObject* memory;  // the memoryview that `with` returned
   size_t size;
   bool finished;  // no new export
-  bool is_kept;   // somebody may look by a reference to this object alone
-  // Of a borrow.
+  bool is_kept;   // an array may refer to this object alone
+  // Of a borrow only.
   ESHMMessageInfo info;
   PyObject* age_ns;
 };
@@ -38,7 +38,7 @@ struct View {
 PyTypeObject* pin_type = nullptr;
 PyTypeObject* loan_type = nullptr;
 PyTypeObject* borrow_type = nullptr;
-char nothing[1];  // an empty message's address
+char empty_payload[1];  // the address of an empty message
 
 View* as_view(PyObject* object) { return reinterpret_cast<View*>(object); }
 Pin* as_pin(PyObject* object) { return reinterpret_cast<Pin*>(object); }
@@ -46,16 +46,17 @@ bool is_borrow(const View* view) { return Py_TYPE(view) == borrow_type; }
 
 // ---- pins --------------------------------------------------------------------------------
 
-// After the message went back: the link may go, too.
-void let_go(Pin* pin) {
+// Call it when the message was published, discarded or released. The link may be
+// destroyed then.
+void unbind(Pin* pin) {
   Link* link = pin->link;
   pin->link = nullptr;
   --link->views;
-  settle(link);
+  destroy_if_due(link);
   Py_DECREF(link);
 }
 
-void belong_to(Pin* pin, Link* link) {
+void bind(Pin* pin, Link* link) {
   Py_INCREF(link);
   pin->link = link;
   ++link->views;
@@ -67,12 +68,12 @@ int pin_getbuffer(PyObject* object, Py_buffer* buffer, int flags) {
     PyErr_SetString(PyExc_BufferError, "the loan is over");
     return -1;
   }
-  return PyBuffer_FillInfo(buffer, object, pin->size == 0 ? nothing : pin->data,
+  return PyBuffer_FillInfo(buffer, object, pin->size == 0 ? empty_payload : pin->data,
                            static_cast<Py_ssize_t>(pin->size), pin->is_borrow ? 1 : 0, flags);
 }
 
-// There is nothing to do: the export's reference goes. But numpy holds exports of
-// those objects alone that have this hook.
+// Does nothing: the export's reference is dropped anyway. But numpy keeps exports
+// only of objects that have this hook.
 void releasebuffer(PyObject*, Py_buffer*) {}
 
 void pin_dealloc(PyObject* object) {
@@ -86,7 +87,7 @@ void pin_dealloc(PyObject* object) {
     } else {
       eshm_discard(pin->link->handle, pin->data);
     }
-    let_go(pin);
+    unbind(pin);
   }
   PyErr_Restore(error_type, error, trace);
   type->tp_free(object);
@@ -97,7 +98,7 @@ Pin* new_pin(bool is_borrow) {
   Pin* pin = PyObject_New(Pin, pin_type);
   if (pin == nullptr) return nullptr;
   pin->link = nullptr;
-  pin->data = nothing;
+  pin->data = empty_payload;
   pin->size = 0;
   pin->is_borrow = is_borrow;
   pin->view = {};
@@ -106,9 +107,9 @@ Pin* new_pin(bool is_borrow) {
 
 // ---- what loans and borrows have in common -------------------------------------------------
 
-// Bytes without a format are what those ask for who do not hold them: they read
-// or write at once, or keep a reference instead (numpy.ndarray). A memoryview
-// asks for everything.
+// A consumer that asks for no format does not keep the export: it reads or writes
+// at once, or keeps a reference to the object instead (numpy.ndarray). A memoryview
+// asks for the format.
 bool is_raw(int flags) { return (flags & PyBUF_FORMAT) == 0; }
 
 int view_getbuffer(PyObject* object, Py_buffer* buffer, int flags) {
@@ -119,13 +120,14 @@ int view_getbuffer(PyObject* object, Py_buffer* buffer, int flags) {
     return -1;
   }
   if (!is_borrow(view) && is_raw(flags)) {
-    // Its end could not tell whether somebody still writes into it.
+    // The end of the loan could not detect that the consumer still writes into it.
     PyErr_SetString(PyExc_BufferError,
                     "a loan is written through its memoryview: `with loan as room`, or "
                     "memoryview(loan)");
     return -1;
   }
-  // numpy.ndarray, which is content with less, keeps a reference to this object.
+  // numpy.ndarray asks for writable bytes, accepts read-only ones, and keeps a
+  // reference to this object.
   if (is_raw(flags) && (flags & PyBUF_WRITABLE) != 0) view->is_kept = true;
   return pin_getbuffer(reinterpret_cast<PyObject*>(view->pin), buffer, flags);
 }
@@ -151,7 +153,7 @@ PyObject* view_enter(PyObject* object, PyObject*) {
   return view->memory;
 }
 
-// Ends what `with` handed out, where no array was made of it.
+// Releases the memoryview that `with` returned; it fails if an array uses it.
 void release_memory(View* view) {
   PyObject* memory = view->memory;
   view->memory = nullptr;
@@ -176,7 +178,7 @@ PyObject* view_released(PyObject* object, void*) {
   return PyBool_FromLong(as_view(object)->finished);
 }
 
-// Takes over the reference to the pin.
+// Steals the reference to the pin.
 View* new_view(PyTypeObject* type, Pin* pin) {
   View* view = PyObject_New(View, type);
   if (view == nullptr) {
@@ -206,7 +208,7 @@ PyObject* loan_publish(PyObject* object, PyObject*) {
   Pin* pin = view->pin;
   view->pin = nullptr;
   if (Py_REFCNT(pin) != 1) {
-    // Whoever holds the array could go on writing into a published message.
+    // An array still exists, through which a published message could be changed.
     Py_DECREF(pin);
     PyErr_SetString(PyExc_BufferError,
                     "an array or memoryview of the loan still exists; nothing was published. "
@@ -215,9 +217,9 @@ PyObject* loan_publish(PyObject* object, PyObject*) {
   }
   const int code = eshm_publish(pin->link->handle, pin->data, view->size);
   if (code == ESHM_SUCCESS) {
-    let_go(pin);
+    unbind(pin);
   } else {
-    raise_code(code);  // the pin discards it; where it was published, that is refused
+    raise_code(code);  // the pin's end discards the loan, or is refused if it was published
   }
   Py_DECREF(pin);
   if (code != ESHM_SUCCESS) return nullptr;
@@ -340,7 +342,7 @@ int add_type(PyObject* module, const char* name, PyType_Spec* spec, PyTypeObject
   PyObject* type = PyType_FromSpec(spec);
   if (type == nullptr) return -1;
   *out = reinterpret_cast<PyTypeObject*>(type);
-  (*out)->tp_new = nullptr;  // only links make them
+  (*out)->tp_new = nullptr;  // only a link creates instances
   Py_INCREF(type);
   return PyModule_AddObject(module, name, type);
 }
@@ -357,7 +359,7 @@ PyObject* make_loan(Link* link, size_t size) {
     return nullptr;
   }
   pin->size = size;
-  belong_to(pin, link);
+  bind(pin, link);
   return reinterpret_cast<PyObject*>(new_view(loan_type, pin));
 }
 
@@ -367,13 +369,13 @@ int make_borrow(Link* link, uint32_t timeout_ms, PyObject** borrow) {
   int code;
   if (timeout_ms == 0) {
     code = eshm_borrow(link->handle, &pin->view, 0);
-    if (code == ESHM_SUCCESS) belong_to(pin, link);
+    if (code == ESHM_SUCCESS) bind(pin, link);
   } else {
     Released released(link);
     code = eshm_borrow(link->handle, &pin->view, timeout_ms);
     released.reacquire();
     if (code == ESHM_SUCCESS) {
-      belong_to(pin, link);  // before a close that waits goes on
+      bind(pin, link);  // before `released` ends, which lets a waiting close() continue
     } else if (code != ESHM_ERROR_NO_DATA && code != ESHM_ERROR_INTERRUPTED) {
       raise_code(code);
     }

@@ -8,7 +8,7 @@ namespace {
 
 bool is_closing(const Link* link) { return link->closing; }
 
-// For as long as it lives, close() does not take these links' handles away.
+// Counts one call of each link, so that close() keeps their handles meanwhile.
 class Held {
  public:
   explicit Held(const std::vector<Link*>& links) : links_(links) {
@@ -17,7 +17,7 @@ class Held {
   ~Held() {
     for (Link* link : links_) {
       --link->calls;
-      settle(link);
+      destroy_if_due(link);
     }
   }
   Held(const Held&) = delete;
@@ -36,7 +36,7 @@ PyObject* wait_for(const std::vector<Link*>& links, const std::vector<ESHMHandle
   PyEval_RestoreThread(thread);
   if (index >= 0) return PyLong_FromLong(index);
   const auto closed = std::find_if(links.begin(), links.end(), is_closing);
-  return closed == links.end() ? raise_code(index) : raise_of_wait(*closed, index);
+  return closed == links.end() ? raise_code(index) : raise_wait_error(*closed, index);
 }
 
 }  // namespace
@@ -51,7 +51,7 @@ bool Waiting::on(const Link* link) {
   return false;
 }
 
-PyObject* raise_of_wait(const Link* link, int code) {
+PyObject* raise_wait_error(const Link* link, int code) {
   if (code == ESHM_ERROR_INTERRUPTED && link->closing && PyErr_Occurred() == nullptr) {
     return raise_text(ESHM_ERROR_NOT_INITIALIZED, "the link was closed during the wait");
   }

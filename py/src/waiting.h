@@ -1,5 +1,5 @@
-// Calls that wait: without the interpreter's lock, and ended by signal handlers
-// and by close().
+// Calls that wait. They release the interpreter's lock; an exception from a signal
+// handler ends them, and so does close().
 #ifndef ESHM_PY_WAITING_H
 #define ESHM_PY_WAITING_H
 
@@ -7,9 +7,9 @@
 
 namespace eshm_py {
 
-// A wait of this thread, for one link or several. A signal handler that runs in
-// it may close any of them; then the wait itself gives that link back. Handlers
-// may wait, too.
+// A wait of this thread for one or several links. A signal handler that runs during
+// the wait may close any of them; the handle is then destroyed when the wait ends.
+// A handler may also wait: waits of one thread are nested.
 class Waiting {
  public:
   Waiting(Link* const* links, size_t count) : links_(links), count_(count), outer_(innermost) {
@@ -29,11 +29,11 @@ class Waiting {
   const Waiting* const outer_;
 };
 
-// The exception for a wait's code; always NULL.
-PyObject* raise_of_wait(const Link* link, int code);
+// Sets the exception for a wait's code. Always returns NULL.
+PyObject* raise_wait_error(const Link* link, int code);
 
-// A call that waits: code of the call; an exception is set where it was cut short by
-// a signal handler, or by a close in another thread.
+// Runs a call that waits and returns its code. On SUCCESS, NO_DATA and
+// BUFFER_TOO_SMALL no exception is set; on any other code one is.
 template <class Call>
 int wait(Link* link, Call call) {
   const Waiting waiting(&link, 1);
@@ -43,7 +43,7 @@ int wait(Link* link, Call call) {
   if (code == ESHM_SUCCESS || code == ESHM_ERROR_NO_DATA || code == ESHM_ERROR_BUFFER_TOO_SMALL) {
     return code;
   }
-  raise_of_wait(link, code);
+  raise_wait_error(link, code);
   return code;
 }
 

@@ -1,4 +1,4 @@
-// What is known of both ends, and how to be told.
+// State of both ends: roles, liveness, statistics, events.
 #include "link.h"
 
 namespace eshm_py {
