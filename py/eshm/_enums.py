@@ -1,4 +1,4 @@
-"""The enums of eshm_data.h, by their names there without the prefix."""
+"""The enums of eshm_data.h, with the names there less the prefix."""
 
 from enum import IntEnum, IntFlag
 
@@ -11,7 +11,7 @@ class ESHMRole(IntEnum):
 
 
 class ESHMDisconnectBehavior(IntEnum):
-    """What a slave does that has lost its master."""
+    """What a slave does when it has lost its master."""
 
     IMMEDIATELY = 0
     ON_TIMEOUT = 1
@@ -44,14 +44,14 @@ class ESHMError(IntEnum):
 
 
 class Backend(IntEnum):
-    """Where a channel's bytes live."""
+    """Where the bytes of the messages are."""
 
     POSIX = 0
     SYSV = 1
 
 
 class Delivery(IntEnum):
-    """What a channel does with a message that nobody has read yet."""
+    """What happens to an unread message when the next one is written."""
 
     LATEST = 0
     QUEUE = 1

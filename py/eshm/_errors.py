@@ -1,8 +1,8 @@
-"""One exception for each thing that a program may want to tell apart.
+"""One exception for each failure that a program may want to handle separately.
 
-All have `code`, an ESHMError, and their text is the library's sentence: which
-segment, whose PID, what was expected and what was found. A time-out is a
-TimeoutError, everything else a RuntimeError.
+Each has `code`, an ESHMError. Its text is the library's message: the segment, the
+other process's PID, what was expected and what was found. A time-out is a
+TimeoutError, every other failure a RuntimeError.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from ._enums import ESHMError
 
 
 class _Coded(Exception):
-    """What both families share: pickled with its code, as multiprocessing does."""
+    """Base of all: keeps `code`, also when it is pickled, as multiprocessing does."""
 
     code: ESHMError
 
@@ -24,19 +24,19 @@ class _Coded(Exception):
 
 
 class Error(_Coded, RuntimeError):
-    """Base of all but the time-outs."""
+    """Base of all except the time-outs."""
 
 
 class Timeout(_Coded, TimeoutError):
-    """Nothing came in time; or a write while the master is away."""
+    """No message came in time, or a write found the master gone."""
 
 
 class NoData(Timeout):
-    """Nothing unread, and the call was not to wait."""
+    """There is no unread message, and the call does not wait."""
 
 
 class InvalidParameter(Error, ValueError):
-    """An argument that cannot be."""
+    """An argument is out of range or does not fit the others."""
 
 
 class SegmentError(Error):
@@ -48,11 +48,11 @@ class PeerGone(Error):
 
 
 class QueueFull(Error):
-    """The queue has no room now."""
+    """The queue has no room for the message."""
 
 
 class MessageTooLarge(Error):
-    """Larger than the channel's messages, or than the buffer: then it is kept."""
+    """A message exceeds the channel's limit, or the buffer: then it stays unread."""
 
 
 class Closed(Error):
@@ -64,27 +64,27 @@ class RoleTaken(Error):
 
 
 class Corrupt(Error):
-    """The segment holds what no healthy peer writes."""
+    """The segment holds bytes that no healthy process writes."""
 
 
 class Superseded(Error):
-    """Another process has taken this one's role over."""
+    """Another process has taken over this one's role."""
 
 
 class Interrupted(Error):
-    """The wait was ended from outside."""
+    """The wait was interrupted."""
 
 
 class TypeMismatch(Error):
-    """The two ends speak of different message types."""
+    """The two ends use different message types."""
 
 
 class PermissionDenied(Error):
-    """Owner or mode forbid it."""
+    """The segment's owner or mode forbids it."""
 
 
 class Unsupported(Error):
-    """This release, kernel or handle cannot do it."""
+    """This release, kernel or link does not support the call."""
 
 
 _BY_CODE: dict[int, type[Error] | type[Timeout]] = {
