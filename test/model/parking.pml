@@ -1,5 +1,5 @@
 /* Park and wake: docs/PROTOCOL.md, section "Parking"; src/channel/wakeup.cpp,
- * Endpoint::look_then_park, Endpoint::write.
+ * Path::announce_and_park, OutgoingPath::write_locked.
  *
  * One writer that may die before any step, and may have a successor. A reading
  * process of two threads that may die before any step, and then has a successor.
@@ -131,7 +131,7 @@ end:
 /* ---- the writer ---------------------------------------------------------- */
 
 /* B2, and the wake behind it. */
-inline bell(announcements) {
+inline ring_doorbell(announcements) {
   d_step {
     EMPTY(WRITER) ->
     memory[BELL]++;
@@ -156,9 +156,9 @@ inline wake_all() {
 inline ring(announcements) {
 #ifdef BELL_AFTER_WAKE
   wake_all();
-  bell(announcements)
+  ring_doorbell(announcements)
 #else
-  bell(announcements);
+  ring_doorbell(announcements);
   wake_all()
 #endif
 }

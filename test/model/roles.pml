@@ -1,6 +1,6 @@
 /* Roles and take-over: docs/PROTOCOL.md, section "Roles";
- * src/endpoint/role_seeker.cpp, Endpoint::write, ::read_locked, ::try_to_move,
- * ::remove_name, ::free_reserved_seat.
+ * src/endpoint/role_seeker.cpp, OutgoingPath::write_locked, Inbox::take,
+ * Upkeep::try_to_move, ::free_reserved_seat, clean_up_name.
  *
  * Three processes, each a master or a slave (ROLES), and at the end a fourth
  * that wants to be master. Each may be killed before any step, a bounded number
