@@ -205,7 +205,8 @@ const char* eshm_last_error(int* code);
  * inside a call, and may call everything but eshm_init and eshm_destroy. */
 void eshm_set_log_callback(ESHMLogCallback callback, void* context);
 
-/* "major.minor.patch". */
+/* "major.minor.patch" of the library in use; ESHM_VERSION_MAJOR, _MINOR and _PATCH
+ * name the release of the header that the program was compiled with. Static. */
 const char* eshm_version(void);
 
 #ifdef __cplusplus

@@ -16,6 +16,12 @@
 extern "C" {
 #endif
 
+/* The release that this header is of. No other file holds a version: CMake and the
+ * Python package read these three lines. eshm_version() gives the library's. */
+#define ESHM_VERSION_MAJOR 0
+#define ESHM_VERSION_MINOR 1
+#define ESHM_VERSION_PATCH 0
+
 /* Largest message, in bytes, of a channel that asks for nothing else. */
 #define ESHM_MAX_DATA_SIZE 4096
 /* How often a process with use_threads beats, in milliseconds. */

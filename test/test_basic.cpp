@@ -96,6 +96,13 @@ TEST(Version, IsThreeNumbers) {
   EXPECT_EQ(static_cast<size_t>(end), std::strlen(eshm_version()));
 }
 
+TEST(Version, IsThatOfTheHeaderAndOfTheBuild) {
+  EXPECT_EQ(eshm_version(), std::to_string(ESHM_VERSION_MAJOR) + "." +
+                                std::to_string(ESHM_VERSION_MINOR) + "." +
+                                std::to_string(ESHM_VERSION_PATCH));
+  EXPECT_STREQ(eshm_version(), ESHM_PROJECT_VERSION);
+}
+
 TEST_P(Basic, MasterAndSlaveTalkBothWays) {
   ASSERT_NO_FATAL_FAILURE(open_both());
   ASSERT_EQ(write_text(master_.get(), "to the slave"), ESHM_SUCCESS);

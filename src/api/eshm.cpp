@@ -35,6 +35,11 @@ using eshm::endpoint::Handle;
 using eshm::endpoint::Observer;
 using eshm::endpoint::Taken;
 
+#define ESHM_TEXT_OF_TOKEN(token) #token
+#define ESHM_TEXT_OF(macro) ESHM_TEXT_OF_TOKEN(macro)
+constexpr const char* kVersion = ESHM_TEXT_OF(ESHM_VERSION_MAJOR) "." ESHM_TEXT_OF(
+    ESHM_VERSION_MINOR) "." ESHM_TEXT_OF(ESHM_VERSION_PATCH);
+
 constexpr uint32_t kDefaultReadMs = 1000;
 constexpr const char* kNothingUnread = "there is nothing unread";
 constexpr const char* kNotOnLoan = "that buffer is not out on loan from this handle";
@@ -506,6 +511,6 @@ ESHM_EXPORT void eshm_set_log_callback(ESHMLogCallback callback, void* context) 
   eshm::endpoint::set_log_callback(callback, context);
 }
 
-ESHM_EXPORT const char* eshm_version(void) { return ESHM_VERSION; }
+ESHM_EXPORT const char* eshm_version(void) { return kVersion; }
 
 }  // extern "C"
