@@ -469,11 +469,14 @@ inline Result<std::size_t> wait_any(std::initializer_list<ESHMHandle*> handles,
                                     Timeout timeout) noexcept {
   return wait_any(span<ESHMHandle* const>(handles.begin(), handles.size()), timeout);
 }
-// At most kMaxLinks; an array of handles, which is not copied, may be longer.
-inline constexpr std::size_t kMaxLinks = 1024;
+// Most links that one call waits for.
+inline constexpr std::size_t kMaxLinks = ESHM_MAX_WAIT;
 inline Result<std::size_t> wait_any(span<const Link> links, Timeout timeout) noexcept {
   std::array<ESHMHandle*, kMaxLinks> handles;
-  if (links.size() > kMaxLinks) return Status(Code::kInvalidParam, "too many links at once");
+  static_assert(kMaxLinks == 1000, "the text below names it");
+  if (links.size() > kMaxLinks) {
+    return Status(Code::kInvalidParam, "more links than ESHM_MAX_WAIT, which is 1000");
+  }
   for (std::size_t i = 0; i < links.size(); ++i) handles[i] = links[i].handle();
   return wait_any(span<ESHMHandle* const>(handles.data(), links.size()), timeout);
 }

@@ -410,6 +410,24 @@ TEST_P(CppLink, ListenerCanTalkButNotEndTheLinkNorExchangeItself) {
   EXPECT_TRUE(master_.no_events());
 }
 
+TEST(CppWaitAny, RefusesMoreLinksThanTheLibraryAndNamesTheLimit) {
+  static_assert(eshm::kMaxLinks == ESHM_MAX_WAIT);
+  const std::vector<eshm::Link> links(eshm::kMaxLinks + 1);
+  const auto too_many = eshm::wait_any(links, eshm::kNoWait);
+  EXPECT_EQ(too_many.code(), Code::kInvalidParam);
+  EXPECT_TRUE(test::names_number(too_many.what(), ESHM_MAX_WAIT)) << too_many.what();
+  const std::vector<ESHMHandle*> handles(ESHM_MAX_WAIT + 1);
+  const auto same = eshm::wait_any(eshm::span<ESHMHandle* const>(handles.data(), handles.size()),
+                                   eshm::kNoWait);
+  EXPECT_EQ(same.code(), Code::kInvalidParam);
+  EXPECT_TRUE(test::names_number(same.what(), ESHM_MAX_WAIT)) << same.what();
+  // So many are not too many; here all are empty.
+  const std::vector<eshm::Link> most(eshm::kMaxLinks);
+  const auto empty = eshm::wait_any(most, eshm::kNoWait);
+  EXPECT_EQ(empty.code(), Code::kInvalidParam);
+  EXPECT_FALSE(test::names_number(empty.what(), ESHM_MAX_WAIT)) << empty.what();
+}
+
 ESHM_ON_BOTH_BACKENDS(CppLink);
 
 }  // namespace

@@ -425,7 +425,7 @@ ESHM_EXPORT int eshm_set_event_callback(ESHMHandle* handle, ESHMEventCallback ca
 
 ESHM_EXPORT int eshm_wait_any(ESHMHandle* const* handles, size_t count, uint32_t timeout_ms) {
   if (handles == nullptr || count == 0) return invalid("there is no handle");
-  if (count > ESHM_MAX_WAIT) return invalid("more handles than ESHM_MAX_WAIT");
+  if (count > ESHM_MAX_WAIT) return invalid("more handles than ESHM_MAX_WAIT, which is " ESHM_TEXT_OF(ESHM_MAX_WAIT));
   eshm::endpoint::IncomingPath* paths[ESHM_MAX_WAIT];
   uint16_t index_of[ESHM_MAX_WAIT];
   size_t used = 0;
