@@ -99,7 +99,9 @@ int eshm_read(ESHMHandle* handle, void* buffer, size_t buffer_size);
 int eshm_read_ex(ESHMHandle* handle, void* buffer, size_t buffer_size, size_t* bytes_read,
                  uint32_t timeout_ms);
 
-/* As eshm_read_ex, with all that is known of the message; info may be NULL. */
+/* As eshm_read_ex, with all that is known of the message. info may be NULL; set
+ * info->struct_size before the call (eshm_data.h). It is filled on SUCCESS and on
+ * BUFFER_TOO_SMALL. INVALID_PARAM also for a struct_size above 4096: nothing was read. */
 int eshm_read_msg(ESHMHandle* handle, void* buffer, size_t buffer_size, ESHMMessageInfo* info,
                   uint32_t timeout_ms);
 
@@ -128,7 +130,9 @@ int eshm_discard(ESHMHandle* handle, void* data);
 /* Reads as eshm_read_msg, but in place: until eshm_release nothing overwrites
  * the view->size bytes at view->data (read-only), however fast the writer is,
  * and whatever becomes of it or of the link.
- * Returns as eshm_read_msg; BUFFER_FULL (max_borrows are out). */
+ * Set view->struct_size before the call (eshm_data.h).
+ * Returns as eshm_read_msg; BUFFER_FULL (max_borrows are out); INVALID_PARAM also for a
+ * struct_size of 1 .. 119 or above 4096: nothing was borrowed. */
 int eshm_borrow(ESHMHandle* handle, ESHMView* view, uint32_t timeout_ms);
 
 /* Gives a borrowed message back; view->data must not be used any more.
@@ -181,6 +185,8 @@ int eshm_check_remote_alive(ESHMHandle* handle, bool* is_alive);
 int eshm_get_remote_state(ESHMHandle* handle, enum ESHMPeerState* state);
 
 int eshm_get_stats(ESHMHandle* handle, ESHMStats* stats);
+/* Set stats->struct_size before the call (eshm_data.h).
+ * Returns SUCCESS; INVALID_PARAM (NULL, or a struct_size above 4096); NOT_INITIALIZED. */
 int eshm_get_stats_ex(ESHMHandle* handle, ESHMStatsEx* stats);
 
 /* MASTER, SLAVE or OBSERVER; never AUTO. */

@@ -234,6 +234,7 @@ class [[nodiscard]] Loan : public Status {
 class [[nodiscard]] Borrow : public Status {
  public:
   Borrow(ESHMHandle* handle, Timeout timeout) noexcept : handle_(handle) {
+    view_.struct_size = sizeof view_;
     Status::operator=(of(eshm_borrow(handle, &view_, timeout.ms())));
     is_held_ = ok();
   }
@@ -366,6 +367,7 @@ class Link {
   // The same, and all that is known of the message; with kBufferTooSmall too.
   Result<MessageInfo> read_msg(Room room, Timeout timeout = kOneSecond) noexcept {
     MessageInfo info = {};
+    info.struct_size = sizeof info;
     const int code = eshm_read_msg(handle_, room.data(), room.size(), &info, timeout.ms());
     return {Status::of(code), info};
   }
@@ -400,6 +402,7 @@ class Link {
   }
   Result<StatsEx> stats_ex() const noexcept {
     StatsEx stats = {};
+    stats.struct_size = sizeof stats;
     const int code = eshm_get_stats_ex(handle_, &stats);
     return {Status::of(code), stats};
   }

@@ -3,6 +3,20 @@
  * C99 and C++11. No byte of shared memory is described here: what lies in a
  * segment is private to the library and may change from one release to the
  * next (unlike layouts refuse each other in words).
+ *
+ * How the structs grow. A program may be compiled with an older or a newer header
+ * than the library that it runs with:
+ *  - ESHMConfig has 256 bytes in every release, and ESHMChannelConfig 48. New fields
+ *    take the place of reserved words, and 0 in them means the default.
+ *  - ESHMMessageInfo has 64 bytes in every release. Its new fields, too, take the
+ *    place of reserved words.
+ *  - ESHMStatsEx and ESHMView may become longer; fields keep their offsets.
+ *  - ESHMStats and ESHMType never change.
+ * struct_size of a struct that the library fills (ESHMMessageInfo, ESHMView,
+ * ESHMStatsEx): set it to sizeof before the call; it is the number of bytes that the
+ * call may write, at most 4096. The library fills the fields that it knows, as far as
+ * that reaches, sets the rest of these bytes to 0 and leaves struct_size as it is.
+ * 0 means the size of release 0.1, in every release: 64, 120 and 152 bytes.
  */
 #ifndef ESHM_DATA_H
 #define ESHM_DATA_H
@@ -146,15 +160,15 @@ struct ESHMChannelConfig {
   enum ESHMDelivery delivery;
   uint32_t max_borrows;      /* messages borrowed at once, 0 .. ESHM_MAX_BORROWS; default 1 */
   uint32_t max_loans;        /* messages loaned at once, 0 .. ESHM_MAX_LOANS; default 1 */
-  uint32_t reserved;         /* 0 */
+  uint32_t reserved;         /* 0; the only room for new fields */
   uint64_t max_message_size; /* bytes, 1 .. INT32_MAX; default ESHM_MAX_DATA_SIZE */
   uint64_t queue_capacity;   /* bytes, of a QUEUE; default 1 MiB */
   struct ESHMType type;
 };
 
-/* What eshm_init is asked for; start from eshm_default_config(name). The
- * channels' shape is chosen by the process that creates the segment and
- * adopted by whoever attaches to it. */
+/* What eshm_init is asked for; start from eshm_default_config(name), the only place
+ * that knows the defaults. The process that creates the segment chooses the channels'
+ * shape, and each process that attaches to it adopts that shape. */
 typedef struct ESHMConfig {
   const char* shm_name; /* 1 .. ESHM_MAX_NAME_BYTES bytes; one leading '/' is dropped, no other */
   enum ESHMRole role;
@@ -167,19 +181,21 @@ typedef struct ESHMConfig {
   bool use_threads;  /* false: no thread is started, calls do its work as they come */
 
   /* Everything from here on is new against the original nine fields. */
-  uint32_t struct_size; /* set by eshm_default_config; 0: only the nine above are filled in */
+  /* 256, as eshm_default_config sets it; or 0: only the nine fields above are filled in,
+   * and eshm_init takes the defaults of all others. Nothing else. */
+  uint32_t struct_size;
   enum ESHMBackend backend;
   struct ESHMChannelConfig m2s; /* master to slave */
   struct ESHMChannelConfig s2m; /* slave to master */
   uint32_t spin_us;     /* how long a wait polls before it parks; 0: at once */
   uint32_t permissions; /* mode of the segment, default 0600; the umask has no say */
   uint32_t flags;       /* ESHM_FLAG_... */
-  uint32_t reserved_word; /* 0 */
+  uint32_t reserved_word; /* 0; room for a new field */
   /* Called on a signal and each 50 ms of any wait, eshm_init's included; an
    * answer other than 0 ends that wait with INTERRUPTED. May be NULL. */
   int (*interrupt)(void* interrupt_context);
   void* interrupt_context;
-  uint64_t reserved[10]; /* 0 */
+  uint64_t reserved[10]; /* 0; room for new fields */
 } ESHMConfig;
 
 typedef struct ESHMStats {
@@ -198,10 +214,9 @@ typedef struct ESHMStats {
   uint64_t s2m_read_count;
 } ESHMStats;
 
-/* What came with a message. Set struct_size to sizeof before the call; 0 is
- * taken for the whole struct of this header. */
+/* What came with a message. */
 typedef struct ESHMMessageInfo {
-  uint32_t struct_size;
+  uint32_t struct_size; /* bytes that the call may write, see above; 0: 64. In an ESHMView: not used */
   uint32_t generation; /* rises when the sender was restarted or replaced; begins at 1 */
   uint64_t sequence;   /* number of the message in its segment, from 1, without gaps */
   uint64_t missed;     /* messages overwritten between the last read one (of that direction) and
@@ -209,23 +224,23 @@ typedef struct ESHMMessageInfo {
   uint64_t size;       /* bytes; also set on BUFFER_TOO_SMALL: the size that is needed */
   uint64_t timestamp_ns; /* writer's CLOCK_MONOTONIC at publication; 0 without ESHM_FLAG_TIMESTAMPS */
   uint32_t direction;    /* enum ESHMDirection: a master reads S2M, a slave M2S, an observer both */
-  uint32_t reserved_word;
-  uint64_t reserved[2];
+  uint32_t reserved_word; /* room for new fields; set to 0 */
+  uint64_t reserved[2];   /* likewise */
 } ESHMMessageInfo;
 
 /* A message read in place. Between eshm_borrow and eshm_release only. */
 typedef struct ESHMView {
-  uint32_t struct_size;
-  uint32_t reserved;
-  const void* data;
-  size_t size;
+  uint32_t struct_size; /* bytes that eshm_borrow may write: 0 (means 120), or 120 .. 4096 */
+  uint32_t reserved;    /* room for a new field; set to 0 */
+  const void* data;     /* first byte of the message; read-only */
+  size_t size;          /* of the message, in bytes */
   ESHMMessageInfo info;
-  uint64_t internal[4]; /* the library's */
+  uint64_t internal[4]; /* the library's; eshm_release needs it unchanged */
 } ESHMView;
 
-/* What ESHMStats, which is frozen, cannot say. Same rule for struct_size. */
+/* What ESHMStats, which is frozen, cannot say. */
 typedef struct ESHMStatsEx {
-  uint32_t struct_size;
+  uint32_t struct_size; /* bytes that the call may write, 1 .. 4096, or 0 (means 152) */
   enum ESHMPeerState peer_state;
   uint32_t peer_generation; /* how many senders this handle has read from */
   uint32_t reconnects;      /* how often this handle found a new peer */
@@ -238,7 +253,7 @@ typedef struct ESHMStatsEx {
   uint64_t segment_bytes; /* memory of the link, both directions */
   uint64_t max_write_size; /* largest message that this handle may write */
   uint64_t max_read_size;  /* largest that it may get */
-  uint64_t reserved[8];
+  uint64_t reserved[8];    /* room for new fields; set to 0 */
 } ESHMStatsEx;
 
 typedef struct ESHMHandle ESHMHandle;

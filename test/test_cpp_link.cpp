@@ -279,6 +279,19 @@ TEST_P(CppLink, TellsNumberMissedAndAgeOfAMessage) {
   EXPECT_GE(eshm::age(*info), 5ms);
 }
 
+// 0 would mean the struct of the first release, however large this header's is.
+TEST_P(CppLink, NamesTheSizeOfEachStructThatTheLibraryFills) {
+  open_both();
+  char buffer[8];
+  ASSERT_TRUE(master_.write("text"sv));
+  const auto info = slave_.read_msg(buffer, eshm::kNoWait);
+  ASSERT_TRUE(info) << info.what();
+  EXPECT_EQ(info->struct_size, sizeof(ESHMMessageInfo));
+  const auto stats = slave_.stats_ex();
+  ASSERT_TRUE(stats) << stats.what();
+  EXPECT_EQ(stats->struct_size, sizeof(ESHMStatsEx));
+}
+
 TEST_P(CppLink, AgeIsZeroWithoutTimeStamps) {
   open_both();
   char buffer[8];

@@ -237,6 +237,88 @@ TEST_P(Errors, NothingIsWrittenBehindTheStructSize) {
   }
 }
 
+// The caller's struct and the memory after it. All bytes begin as 0xAB.
+template <class Struct>
+union Place {
+  Struct value;
+  unsigned char bytes[sizeof(Struct) + 256];
+
+  explicit Place(uint32_t struct_size) {
+    std::memset(bytes, 0xAB, sizeof bytes);
+    value.struct_size = struct_size;
+  }
+  // Filled as far as the library's struct reaches, then zeroed, then untouched.
+  void expect_written(size_t filled, size_t room, const char* call) const {
+    for (size_t i = filled; i < sizeof bytes; ++i) {
+      ASSERT_EQ(bytes[i], i < room ? 0 : 0xAB) << call << " of " << room << ", byte " << i;
+    }
+  }
+};
+
+constexpr size_t kFirstStats = 152, kFirstInfo = 64, kFirstView = 120;  // release 0.1
+
+TEST_P(Errors, StructSizeSaysWhatIsFilledAndWhatIsZeroed) {
+  char buffer[8];
+  for (const uint32_t more : {0u, 1u, 8u, 200u}) {
+    for (const bool is_zero : {false, true}) {
+      if (is_zero && more != 0) continue;
+      const auto size_of = [&](size_t first) { return is_zero ? 0 : uint32_t(first + more); };
+
+      Place<ESHMStatsEx> stats(size_of(kFirstStats));
+      ASSERT_EQ(eshm_get_stats_ex(master_.get(), &stats.value), ESHM_SUCCESS);
+      EXPECT_EQ(stats.value.struct_size, size_of(kFirstStats));
+      EXPECT_EQ(stats.value.max_write_size, 4096u);
+      stats.expect_written(kFirstStats, kFirstStats + more, "eshm_get_stats_ex");
+
+      Place<ESHMMessageInfo> info(size_of(kFirstInfo));
+      ASSERT_EQ(write_text(master_.get(), "four"), ESHM_SUCCESS);
+      ASSERT_EQ(eshm_read_msg(slave_.get(), buffer, sizeof buffer, &info.value, 0), ESHM_SUCCESS);
+      EXPECT_EQ(info.value.struct_size, size_of(kFirstInfo));
+      EXPECT_EQ(info.value.size, 4u);
+      info.expect_written(kFirstInfo, kFirstInfo + more, "eshm_read_msg");
+
+      Place<ESHMView> view(size_of(kFirstView));
+      ASSERT_EQ(write_text(master_.get(), "seventh"), ESHM_SUCCESS);
+      ASSERT_EQ(eshm_borrow(slave_.get(), &view.value, 0), ESHM_SUCCESS);
+      EXPECT_EQ(view.value.struct_size, size_of(kFirstView));
+      EXPECT_EQ(view.value.size, 7u);
+      view.expect_written(kFirstView, kFirstView + more, "eshm_borrow");
+      EXPECT_EQ(eshm_release(slave_.get(), &view.value), ESHM_SUCCESS);
+      view.expect_written(kFirstView, kFirstView + more, "eshm_release");
+    }
+  }
+}
+
+// Zeroing so much would destroy what the caller has there.
+TEST_P(Errors, StructSizeThatWasNotSetIsRefusedBeforeAnythingIsRead) {
+  char buffer[8];
+  ASSERT_EQ(write_text(master_.get(), "kept"), ESHM_SUCCESS);
+  for (const uint32_t size : {4097u, 0xABABABABu, UINT32_MAX}) {
+    Place<ESHMStatsEx> stats(size);
+    EXPECT_EQ(eshm_get_stats_ex(master_.get(), &stats.value), ESHM_ERROR_INVALID_PARAM) << size;
+    stats.expect_written(sizeof size, 0, "eshm_get_stats_ex");
+    Place<ESHMMessageInfo> info(size);
+    EXPECT_EQ(eshm_read_msg(slave_.get(), buffer, sizeof buffer, &info.value, 0),
+              ESHM_ERROR_INVALID_PARAM)
+        << size;
+    info.expect_written(sizeof size, 0, "eshm_read_msg");
+    Place<ESHMView> view(size);
+    EXPECT_EQ(eshm_borrow(slave_.get(), &view.value, 0), ESHM_ERROR_INVALID_PARAM) << size;
+    view.expect_written(sizeof size, 0, "eshm_borrow");
+  }
+  EXPECT_EQ(read_text(slave_.get(), 0), "kept");
+}
+
+TEST_P(Errors, ViewThatCouldNotBeGivenBackIsRefused) {
+  ASSERT_EQ(write_text(master_.get(), "kept"), ESHM_SUCCESS);
+  for (const uint32_t size : {1u, 64u, uint32_t(kFirstView - 1)}) {
+    Place<ESHMView> view(size);
+    EXPECT_EQ(eshm_borrow(slave_.get(), &view.value, 0), ESHM_ERROR_INVALID_PARAM) << size;
+    view.expect_written(sizeof size, 0, "eshm_borrow");
+  }
+  EXPECT_EQ(read_text(slave_.get(), 0), "kept");
+}
+
 TEST_P(Errors, HugeSizesOfWritesAreTooLarge) {
   char byte = 0;
   for (size_t size : {size_t{4097}, size_t{INT32_MAX}, size_t{UINT32_MAX}, SIZE_MAX}) {

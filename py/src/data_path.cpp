@@ -137,6 +137,7 @@ int read_message(Link* link, size_t limit, uint32_t timeout_ms, ESHMMessageInfo*
   size_t room = std::min(limit, std::max(link->last_read_size, kSmallMessage));
   while (true) {
     *info = {};
+    info->struct_size = sizeof *info;
     const int code = room <= kSmallMessage ? read_small(link, room, info, &time_left, bytes)
                                            : read_large(link, room, info, &time_left, bytes);
     if (code != ESHM_ERROR_BUFFER_TOO_SMALL || PyErr_Occurred() != nullptr) {
@@ -218,6 +219,7 @@ PyObject* link_read_into(Link* link, PyObject* const* args, Py_ssize_t given, Py
   if (PyObject_GetBuffer(slots[0], &buffer, PyBUF_WRITABLE) != 0) return nullptr;
   TimeLeft time_left(timeout_ms);
   ESHMMessageInfo info = {};
+  info.struct_size = sizeof info;
   const int code = read_into(link, buffer.buf, static_cast<size_t>(buffer.len), &info, &time_left);
   PyBuffer_Release(&buffer);
   if (code == ESHM_SUCCESS) return PyLong_FromUnsignedLongLong(info.size);

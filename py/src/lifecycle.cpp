@@ -171,6 +171,7 @@ int link_init(PyObject* object, PyObject* args, PyObject* keywords) {
   }
   add_to_open_links(link);
   ESHMStatsEx stats = {};
+  stats.struct_size = sizeof stats;
   eshm_get_stats_ex(link->handle, &stats);
   link->max_write_size = stats.max_write_size;
   return 0;

@@ -102,6 +102,7 @@ Pin* new_pin(bool is_borrow) {
   pin->size = 0;
   pin->is_borrow = is_borrow;
   pin->view = {};
+  pin->view.struct_size = sizeof pin->view;
   return pin;
 }
 

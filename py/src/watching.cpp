@@ -64,6 +64,7 @@ PyObject* link_get_stats_ex(PyObject* object, PyObject*) {
   ESHMHandle* handle = usable_handle(reinterpret_cast<Link*>(object));
   if (handle == nullptr) return nullptr;
   ESHMStatsEx stats = {};
+  stats.struct_size = sizeof stats;
   const int code = eshm_get_stats_ex(handle, &stats);
   if (code != ESHM_SUCCESS) return raise_code(code);
   using Wide = unsigned long long;

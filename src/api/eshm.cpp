@@ -1,6 +1,7 @@
 // The C ABI: arguments in, codes and texts out; nothing else happens here.
 #include "eshm.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <memory>
@@ -14,12 +15,11 @@
 #include "endpoint/observer.h"
 #include "endpoint/wait_any.h"
 
-static_assert(sizeof(ESHMConfig) == 256, "part of the ABI");
+// eshm_data.h says how the structs may grow.
+static_assert(sizeof(ESHMConfig) == 256, "grows into reserved words only");
 static_assert(offsetof(ESHMConfig, struct_size) == 36, "the original nine fields come first");
-static_assert(sizeof(ESHMChannelConfig) == 48, "part of the ABI");
-static_assert(sizeof(ESHMMessageInfo) == 64, "part of the ABI");
-static_assert(sizeof(ESHMView) == 120, "part of the ABI");
-static_assert(sizeof(ESHMStatsEx) == 152, "part of the ABI");
+static_assert(sizeof(ESHMChannelConfig) == 48, "grows into its reserved word only");
+static_assert(sizeof(ESHMMessageInfo) == 64, "grows into reserved words only");
 
 #define ESHM_EXPORT __attribute__((visibility("default")))
 
@@ -108,13 +108,44 @@ int check_waiter(ESHMHandle* handle) {
   }
 }
 
-// Fields that the caller's (perhaps older) header does not have stay untouched.
+// Bytes that a struct had in release 0.1. They never change: programs that leave
+// struct_size at 0 rely on it.
+template <class Struct>
+constexpr size_t kFirstBytes = 0;
+template <>
+constexpr size_t kFirstBytes<ESHMMessageInfo> = 64;
+template <>
+constexpr size_t kFirstBytes<ESHMView> = 120;
+template <>
+constexpr size_t kFirstBytes<ESHMStatsEx> = 152;
+
+// No release has a struct that is larger; what lies above is a struct_size that the
+// caller did not set, and zeroing so much would destroy the caller's memory.
+constexpr size_t kMostBytes = 4096;
+
+template <class Struct>
+size_t bytes_of(const Struct& callers) {
+  return callers.struct_size == 0 ? kFirstBytes<Struct> : callers.struct_size;
+}
+
+template <class Struct>
+int check_size(const Struct& callers) {
+  static_assert(sizeof(Struct) >= kFirstBytes<Struct> && sizeof(Struct) <= kMostBytes,
+                "a struct never becomes shorter");
+  if (bytes_of(callers) <= kMostBytes) return ESHM_SUCCESS;
+  return invalid("struct_size is above 4096: it was probably not set before the call");
+}
+
+// The caller's header may be older than the library, or newer: only struct_size bytes
+// are the caller's struct, and what the library does not know of them becomes 0.
 template <class Struct>
 void hand_out(const Struct& from, Struct* to) {
-  const uint32_t size = to->struct_size;
-  const size_t bytes = size == 0 || size > sizeof(Struct) ? sizeof(Struct) : size;
-  std::memcpy(to, &from, bytes);
-  to->struct_size = size;
+  const uint32_t struct_size = to->struct_size;
+  const size_t room = bytes_of(*to);
+  const size_t filled = std::min(room, sizeof(Struct));
+  std::memcpy(to, &from, filled);
+  std::memset(reinterpret_cast<char*>(to) + filled, 0, room - filled);
+  to->struct_size = struct_size;
 }
 
 [[gnu::noinline]] int write_failed(ESHMHandle* handle, int code, size_t size,
@@ -291,6 +322,8 @@ ESHM_EXPORT int eshm_read_msg(ESHMHandle* handle, void* buffer, size_t buffer_si
                               ESHMMessageInfo* info, uint32_t timeout_ms) {
   const int unusable = check_read(handle, buffer, buffer_size);
   if (unusable != ESHM_SUCCESS) return unusable;
+  const int bad_size = info == nullptr ? ESHM_SUCCESS : check_size(*info);
+  if (bad_size != ESHM_SUCCESS) return bad_size;
   ESHMMessageInfo whole = {};
   int code;
   if (is_observer(handle)) {
@@ -337,9 +370,11 @@ ESHM_EXPORT int eshm_borrow(ESHMHandle* handle, ESHMView* view, uint32_t timeout
   const int unusable = check_end(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
   if (view == nullptr) return invalid("view is NULL");
-  if (view->struct_size != 0 && view->struct_size < sizeof(ESHMView)) {
+  if (bytes_of(*view) < kFirstBytes<ESHMView>) {
     return invalid("struct_size of the view is too small to give it back later");
   }
+  const int bad_size = check_size(*view);
+  if (bad_size != ESHM_SUCCESS) return bad_size;
   ESHMView whole = {};
   const int code = data_of(handle).incoming().borrow(whole, timeout_ms);
   if (code == ESHM_ERROR_NO_DATA) return remember_static(code, kNothingUnread);
@@ -395,6 +430,8 @@ ESHM_EXPORT int eshm_get_stats_ex(ESHMHandle* handle, ESHMStatsEx* stats) {
   const int unusable = check(handle);
   if (unusable != ESHM_SUCCESS) return unusable;
   if (stats == nullptr) return invalid("stats is NULL");
+  const int bad_size = check_size(*stats);
+  if (bad_size != ESHM_SUCCESS) return bad_size;
   ESHMStatsEx whole = {};
   if (is_observer(handle)) {
     observer_of(handle)->get_stats_ex(whole);
