@@ -75,11 +75,11 @@ enum ESHMDisconnectBehavior {
 
 enum ESHMError {
   ESHM_SUCCESS = 0,
-  ESHM_ERROR_INVALID_PARAM = -1,
-  ESHM_ERROR_SHM_CREATE = -2,
-  ESHM_ERROR_SHM_ATTACH = -3,
-  ESHM_ERROR_SHM_DETACH = -4,
-  ESHM_ERROR_SHM_DELETE = -5,
+  ESHM_ERROR_INVALID_PARAM = -1, /* an argument is out of its range; nothing was done */
+  ESHM_ERROR_SHM_CREATE = -2,    /* the segment could not be created, or memory is short */
+  ESHM_ERROR_SHM_ATTACH = -3,    /* it exists, but cannot be opened, mapped or understood */
+  ESHM_ERROR_SHM_DETACH = -4,   /* reserved: nothing returns it */
+  ESHM_ERROR_SHM_DELETE = -5,   /* the segment's name could not be removed */
   ESHM_ERROR_MUTEX_INIT = -6,   /* reserved: nothing returns it */
   ESHM_ERROR_MUTEX_LOCK = -7,   /* reserved: nothing returns it */
   ESHM_ERROR_MUTEX_UNLOCK = -8, /* reserved: nothing returns it */
@@ -216,7 +216,8 @@ typedef struct ESHMStats {
 
 /* What came with a message. */
 typedef struct ESHMMessageInfo {
-  uint32_t struct_size; /* bytes that the call may write, see above; 0: 64. In an ESHMView: not used */
+  uint32_t struct_size; /* bytes that the call may write, 1 .. 4096, or 0 (means 64); the
+                         * library does not use that of an ESHMView's info */
   uint32_t generation; /* rises when the sender was restarted or replaced; begins at 1 */
   uint64_t sequence;   /* number of the message in its segment, from 1, without gaps */
   uint64_t missed;     /* messages overwritten between the last read one (of that direction) and
@@ -241,18 +242,18 @@ typedef struct ESHMView {
 /* What ESHMStats, which is frozen, cannot say. */
 typedef struct ESHMStatsEx {
   uint32_t struct_size; /* bytes that the call may write, 1 .. 4096, or 0 (means 152) */
-  enum ESHMPeerState peer_state;
-  uint32_t peer_generation; /* how many senders this handle has read from */
-  uint32_t reconnects;      /* how often this handle found a new peer */
-  uint64_t messages_written; /* by this handle */
-  uint64_t messages_read;
-  uint64_t messages_missed;
-  uint64_t parks;         /* waits that went to sleep */
-  uint64_t wakes;         /* writes that woke somebody */
-  uint64_t stale_reports; /* how often the peer was told stale */
-  uint64_t segment_bytes; /* memory of the link, both directions */
-  uint64_t max_write_size; /* largest message that this handle may write */
-  uint64_t max_read_size;  /* largest that it may get */
+  enum ESHMPeerState peer_state; /* of the peer; for an observer, of the master */
+  uint32_t peer_generation;  /* number of senders that this handle has read from */
+  uint32_t reconnects;       /* number of times that this handle found a new peer */
+  uint64_t messages_written; /* by this handle; 0 for an observer */
+  uint64_t messages_read;    /* by this handle */
+  uint64_t messages_missed;  /* overwritten before this handle read them */
+  uint64_t parks;            /* waits that went to sleep */
+  uint64_t wakes;            /* writes that woke a sleeping reader */
+  uint64_t stale_reports;    /* number of times that the peer became STALE */
+  uint64_t segment_bytes;    /* memory of the link, both directions, in bytes */
+  uint64_t max_write_size;   /* largest message it may write, in bytes; 0 for an observer */
+  uint64_t max_read_size;    /* largest message it may get, in bytes */
   uint64_t reserved[8];    /* room for new fields; set to 0 */
 } ESHMStatsEx;
 
