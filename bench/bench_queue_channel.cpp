@@ -149,6 +149,7 @@ void run(int rounds, int messages, uint64_t ring_bytes, const std::vector<size_t
   for (const size_t size : sizes) {
     eshm::layout::ChannelShape shape;
     shape.delivery = ESHM_DELIVERY_QUEUE;
+    shape.max_borrows = shape.max_loans = 1;
     shape.max_message_bytes = 4096;
     shape.queue_bytes = ring_bytes;
     Memory memory(eshm::layout::plan_channel(shape));

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <set>
 #include <thread>
+#include <vector>
 
 #include "support/counts.h"
 #include "support/link.h"
@@ -33,37 +34,46 @@ class Basic : public LinkTest {
   }
 };
 
+// Every field of a configuration, with its default: the documentation and programs rely
+// on each.
 TEST(Defaults, AreThoseThatProgramsRelyOn) {
   const char* name = "defaults";
   const ESHMConfig config = eshm_default_config(name);
-  EXPECT_STREQ(config.shm_name, name);
-  EXPECT_EQ(config.role, ESHM_ROLE_AUTO);
-  EXPECT_EQ(config.disconnect_behavior, ESHM_DISCONNECT_ON_TIMEOUT);
-  EXPECT_EQ(config.stale_threshold_ms, 100u);
-  EXPECT_EQ(config.reconnect_wait_ms, 5000u);
-  EXPECT_EQ(config.reconnect_retry_interval_ms, 100u);
-  EXPECT_EQ(config.max_reconnect_attempts, 50u);
-  EXPECT_TRUE(config.auto_cleanup);
-  EXPECT_TRUE(config.use_threads);
-}
-
-TEST(Defaults, OfTheFieldsBeyondTheNine) {
-  const ESHMConfig config = eshm_default_config("defaults");
-  EXPECT_EQ(config.struct_size, sizeof config);
-  EXPECT_EQ(config.backend, ESHM_BACKEND_POSIX);
+  struct Row {
+    const char* field;
+    uint64_t value, expected;
+  };
+  std::vector<Row> rows = {
+      {"role", config.role, ESHM_ROLE_AUTO},
+      {"disconnect_behavior", config.disconnect_behavior, ESHM_DISCONNECT_ON_TIMEOUT},
+      {"stale_threshold_ms", config.stale_threshold_ms, 100},
+      {"reconnect_wait_ms", config.reconnect_wait_ms, 5000},
+      {"reconnect_retry_interval_ms", config.reconnect_retry_interval_ms, 100},
+      {"max_reconnect_attempts", config.max_reconnect_attempts, 50},
+      {"auto_cleanup", config.auto_cleanup, true},
+      {"use_threads", config.use_threads, true},
+      {"struct_size", config.struct_size, 256},
+      {"backend", config.backend, ESHM_BACKEND_POSIX},
+      {"spin_us", config.spin_us, ESHM_SPIN_ADAPTIVE},
+      {"permissions", config.permissions, 0600},
+      {"flags", config.flags, 0},
+      {"reserved_word", config.reserved_word, 0},
+  };
   for (const ESHMChannelConfig& channel : {config.m2s, config.s2m}) {
-    EXPECT_EQ(channel.delivery, ESHM_DELIVERY_LATEST);
-    EXPECT_EQ(channel.max_borrows, 1u);
-    EXPECT_EQ(channel.max_loans, 1u);
-    EXPECT_EQ(channel.max_message_size, 4096u);
-    EXPECT_EQ(channel.queue_capacity, 1u << 20);
+    rows.push_back({"delivery", channel.delivery, ESHM_DELIVERY_LATEST});
+    rows.push_back({"max_borrows", channel.max_borrows, 1});
+    rows.push_back({"max_loans", channel.max_loans, 1});
+    rows.push_back({"reserved", channel.reserved, 0});
+    rows.push_back({"max_message_size", channel.max_message_size, 4096});
+    rows.push_back({"queue_capacity", channel.queue_capacity, 1 << 20});
+    rows.push_back({"type.fingerprint", channel.type.fingerprint, 0});
     EXPECT_EQ(channel.type.text, nullptr);
-    EXPECT_EQ(channel.type.fingerprint, 0u);
   }
-  EXPECT_EQ(config.spin_us, ESHM_SPIN_ADAPTIVE);
-  EXPECT_EQ(config.permissions, 0600u);
-  EXPECT_EQ(config.flags, 0u);
+  for (const uint64_t word : config.reserved) rows.push_back({"reserved[]", word, 0});
+  for (const Row& row : rows) EXPECT_EQ(row.value, row.expected) << row.field;
+  EXPECT_EQ(config.shm_name, name);
   EXPECT_EQ(config.interrupt, nullptr);
+  EXPECT_EQ(config.interrupt_context, nullptr);
 }
 
 TEST(ErrorTexts, OfTheTwoThatAreFixed) {
@@ -271,6 +281,11 @@ TEST_P(Basic, OnlyTheNineFieldsCountWithoutAStructSize) {
   ESHMStatsEx stats = {};
   ASSERT_EQ(eshm_get_stats_ex(master.get(), &stats), ESHM_SUCCESS);
   EXPECT_EQ(stats.max_write_size, 4096u);
+  EXPECT_EQ(stats.max_read_size, 4096u);
+  struct stat found;
+  ASSERT_EQ(stat(path().c_str(), &found), 0);
+  EXPECT_EQ(found.st_mode & 07777, 0600u);
+  EXPECT_TRUE(sysv_segments_of_ours().empty());
 }
 
 TEST_P(Basic, NameWithALeadingSlashIsTheNameWithoutIt) {

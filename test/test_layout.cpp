@@ -16,6 +16,7 @@ constexpr uint64_t kPageSizes[] = {4096, 16384, 65536};
 
 ChannelShape shape_of_size(uint64_t max_message_bytes) {
   ChannelShape shape;
+  shape.max_borrows = shape.max_loans = 1;
   shape.max_message_bytes = max_message_bytes;
   return shape;
 }

@@ -231,6 +231,7 @@ TEST_F(Queue, NothingTornIsShownWhileTheWriterLapsTheObservers) {
 // The same of the newest value.
 TEST(Latest, NothingTornIsShownWhileTheWriterLapsTheObservers) {
   eshm::layout::ChannelShape shape;
+  shape.max_borrows = shape.max_loans = 1;
   shape.max_message_bytes = kLargest;
   const eshm::layout::ChannelGeometry geometry = eshm::layout::plan_channel(shape);
   std::unique_ptr<std::byte, decltype(&std::free)> data(

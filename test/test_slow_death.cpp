@@ -52,7 +52,7 @@ class HalfExited : public KillTest {
   // The same of one that is changing the roles.
   Child sharing_the_succession() const {
     return Child([config = patient(ESHM_ROLE_SLAVE)](Wire& wire) {
-      eshm::endpoint::Settings settings;
+      eshm::endpoint::Settings settings = {};
       CHILD_CHECK(!eshm::api::settings_of(config, settings));
       std::shared_ptr<eshm::endpoint::SegmentFile> segment;
       CHILD_CHECK(!eshm::endpoint::SegmentFile::open(

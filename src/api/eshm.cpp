@@ -255,7 +255,7 @@ ESHM_EXPORT ESHMHandle* eshm_init(const ESHMConfig* config) {
     return nullptr;
   }
   try {
-    eshm::endpoint::Settings settings;
+    eshm::endpoint::Settings settings = {};
     if (Failure failure = eshm::api::settings_of(*config, settings)) {
       remember(failure);
       return nullptr;

@@ -1,5 +1,6 @@
 #include "api/settings_of.h"
 
+#include <cstddef>
 #include <cstring>
 #include <string>
 #include <tuple>
@@ -91,12 +92,15 @@ Failure type_of(const std::string& field, const ESHMType& type, layout::ChannelS
   return success();
 }
 
+// The defaults, under the nine fields of a program that knows no others.
+ESHMConfig with_defaults(const ESHMConfig& nine) {
+  ESHMConfig config = eshm_default_config(nine.shm_name);
+  std::memcpy(&config, &nine, offsetof(ESHMConfig, struct_size));
+  return config;
+}
+
 // Fields that a program written for the original does not know.
 Failure take_new_fields(const ESHMConfig& config, endpoint::Settings& out) {
-  if (config.struct_size != sizeof(ESHMConfig)) {
-    return invalid("struct_size is " + std::to_string(config.struct_size) + ", it can be 0 or " +
-                   std::to_string(sizeof(ESHMConfig)));
-  }
   if (Failure failure = check_range("backend", raw(config.backend), 0, ESHM_BACKEND_SYSV)) {
     return failure;
   }
@@ -147,7 +151,10 @@ Failure settings_of(const ESHMConfig& config, endpoint::Settings& out) {
   out.max_reconnect_attempts = config.max_reconnect_attempts;
   out.auto_cleanup = config.auto_cleanup;
   out.use_threads = config.use_threads;
-  return config.struct_size == 0 ? success() : take_new_fields(config, out);
+  if (config.struct_size == 0) return take_new_fields(with_defaults(config), out);
+  if (config.struct_size == sizeof(ESHMConfig)) return take_new_fields(config, out);
+  return invalid("struct_size is " + std::to_string(config.struct_size) + ", it can be 0 or " +
+                 std::to_string(sizeof(ESHMConfig)));
 }
 
 }  // namespace eshm::api

@@ -1,4 +1,5 @@
-// What eshm_init was asked for, checked and with every default filled in.
+// What eshm_init was asked for, checked and with every default filled in. The defaults
+// are eshm_default_config's: no field has one here.
 #pragma once
 
 #include <sys/types.h>
@@ -26,20 +27,20 @@ constexpr uint32_t kLongestParkMs = 500;
 
 struct Settings {
   std::string name;
-  ESHMRole role = ESHM_ROLE_AUTO;
-  ESHMDisconnectBehavior disconnect_behavior = ESHM_DISCONNECT_ON_TIMEOUT;
-  uint32_t stale_threshold_ms = 100;
-  uint32_t reconnect_wait_ms = 5000;           // 0: no limit
-  uint32_t reconnect_retry_interval_ms = 100;
-  uint32_t max_reconnect_attempts = 50;        // 0: no limit
-  bool auto_cleanup = true;
-  bool use_threads = true;
-  ESHMBackend backend = ESHM_BACKEND_POSIX;
-  layout::ChannelShape shape[2];               // by layout::Direction
+  ESHMRole role;
+  ESHMDisconnectBehavior disconnect_behavior;
+  uint32_t stale_threshold_ms;
+  uint32_t reconnect_wait_ms;            // 0: no limit
+  uint32_t reconnect_retry_interval_ms;
+  uint32_t max_reconnect_attempts;       // 0: no limit
+  bool auto_cleanup;
+  bool use_threads;
+  ESHMBackend backend;
+  layout::ChannelShape shape[2];         // by layout::Direction
   std::string type_text[2];
-  uint32_t spin_us = ESHM_SPIN_ADAPTIVE;
-  mode_t permissions = 0600;
-  uint32_t flags = 0;
+  uint32_t spin_us;
+  mode_t permissions;
+  uint32_t flags;                        // ESHM_FLAG_...
   Interrupt interrupt;
 };
 

@@ -265,15 +265,16 @@ static_assert(sizeof(RecordHeader) == 16 && offsetof(RecordHeader, tag) == 8, "l
 static_assert(offsetof(StampedRecord, timestamp_ns) == 16, "layout");
 static_assert(kRecordUnit >= sizeof(RecordHeader), "a header fits wherever a record may begin");
 
-// What a channel is asked for.
+// What a channel is asked for. The defaults are eshm_default_config's; here everything
+// begins at 0, which is no usable shape.
 struct ChannelShape {
-  uint32_t delivery = 0;
-  uint32_t flags = 0;
-  uint32_t max_borrows = 1;
-  uint32_t max_loans = 1;
-  uint64_t max_message_bytes = 4096;
-  uint64_t queue_bytes = 0;
-  uint64_t type_fingerprint = 0;  // 0: untyped
+  uint32_t delivery = 0;           // ESHMDelivery
+  uint32_t flags = 0;              // ESHM_FLAG_TIMESTAMPS, ESHM_FLAG_ALIGN_PAYLOAD
+  uint32_t max_borrows = 0;        // 0 .. ESHM_MAX_BORROWS
+  uint32_t max_loans = 0;          // 0 .. ESHM_MAX_LOANS
+  uint64_t max_message_bytes = 0;  // 1 .. INT32_MAX
+  uint64_t queue_bytes = 0;        // of a QUEUE; else 0
+  uint64_t type_fingerprint = 0;   // 0: untyped
   uint32_t type_text_bytes = 0;
 };
 

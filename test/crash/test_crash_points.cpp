@@ -53,6 +53,7 @@ std::string describe(const Scene& scene) {
 
 layout::ChannelGeometry geometry_for(size_t largest) {
   layout::ChannelShape shape;
+  shape.max_borrows = shape.max_loans = 1;
   shape.max_message_bytes = largest == 0 ? 1 : largest;
   return layout::plan_channel(shape);
 }

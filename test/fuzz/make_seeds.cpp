@@ -46,6 +46,7 @@ class Seed {
 layout::ChannelShape shape(bool is_queue, uint32_t flags) {
   layout::ChannelShape shape;
   shape.flags = flags;
+  shape.max_borrows = shape.max_loans = 1;
   shape.max_message_bytes = 40;
   if (is_queue) {
     shape.delivery = ESHM_DELIVERY_QUEUE;
