@@ -1,0 +1,215 @@
+/* ESHM: two processes on one host, linked through shared memory.
+ *
+ *   ESHMConfig config = eshm_default_config("cam0");
+ *   ESHMHandle* link = eshm_init(&config);
+ *   eshm_write(link, "hello", 6);
+ *   int bytes = eshm_read(link, buffer, sizeof buffer);
+ *   eshm_destroy(link);
+ *
+ * What holds for every function:
+ *  - Threads: any number may use one handle at once, except that
+ *    eshm_destroy must be the last call on it.
+ *  - Never call in from a signal handler.
+ *  - After fork() a child's calls on an inherited handle give NOT_INITIALIZED;
+ *    it may open handles of its own.
+ *  - A call that fails leaves a sentence for eshm_last_error().
+ *  - The library writes to no stream and installs no signal handler.
+ *  - A process of the same user that truncates the segment's file on purpose
+ *    is outside what the library can survive (SIGBUS); whatever else a broken
+ *    peer does to it gives an error here.
+ */
+#ifndef ESHM_H
+#define ESHM_H
+
+#include "eshm_data.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- opening and closing ------------------------------------------------ */
+
+/* The defaults for a link of that name: AUTO, 100 ms stale threshold, 50
+ * attempts each 100 ms and 5000 ms in all, 4096-byte messages, newest value
+ * wins. The name is not copied: it must live until eshm_init returns. */
+ESHMConfig eshm_default_config(const char* name);
+
+/* Opens a link. A master never waits for a slave, but watches a silent holder
+ * of its name for up to the stale threshold before it takes the role over. A
+ * slave waits for its master by the retry policy (interval, attempts, total
+ * time) and attaches the moment that one appears. An observer never waits: it
+ * looks at whatever segment has the name, now or later, from a read-only mapping.
+ * Returns NULL on failure; the code and the reason are in eshm_last_error():
+ * INVALID_PARAM, ROLE_MISMATCH (names the holder's PID), TIMEOUT (no master),
+ * SHM_CREATE, SHM_ATTACH, PERMISSION, CORRUPT, TYPE_MISMATCH, INTERRUPTED. */
+ESHMHandle* eshm_init(const ESHMConfig* config);
+
+/* Leaves the link and frees the handle; the peer is told that this side left.
+ * With auto_cleanup a master removes the name, and so does the last one out.
+ * Every other call on the handle must have returned.
+ * Returns SUCCESS; INVALID_PARAM for NULL or inside a callback;
+ * SHM_DELETE where the name could not be removed (the handle is gone then too). */
+int eshm_destroy(ESHMHandle* handle);
+
+/* ---- talking ------------------------------------------------------------ */
+
+/* An observer (ESHM_ROLE_OBSERVER) reads with eshm_read, _read_ex and _read_msg
+ * the messages of both directions, in turn; which one it was stands in
+ * ESHMMessageInfo. Of a LATEST direction it gets the newest that it has not yet
+ * read; of a QUEUE every message that it can keep up with, beginning with what
+ * the queue's reader has not consumed (with the first of all in a segment that
+ * is made while it looks on). It jumps to what is not consumed when it was
+ * lapped. `missed` counts what it did not get of its segment. It follows a link
+ * through restarts to new segments; reads give TIMEOUT or NO_DATA meanwhile, and
+ * CORRUPT in a segment that no healthy process wrote, until another has the name.
+ * What a dead link left at the name is shown too. It looks by a timer, each
+ * millisecond at the latest, in its own calls; it starts no thread.
+ * Writing, loans, borrows and heartbeats give ROLE_MISMATCH. The two never
+ * notice an observer, whatever becomes of it; only the memory of a segment that
+ * is over stays with one that is not called any more. */
+
+/* Publishes one message of `size` bytes: 0 .. the channel's max_message_size;
+ * data may be NULL for 0 bytes. Never waits.
+ * Returns SUCCESS; BUFFER_TOO_SMALL (larger than the channel's messages);
+ * BUFFER_FULL (queue); TIMEOUT or MASTER_STALE (slave whose master is away:
+ * still trying, or given up); SUPERSEDED; NOT_INITIALIZED; CORRUPT.
+ * On any error but SUPERSEDED nothing was written; with SUPERSEDED the slave
+ * has it from before this master was replaced (it may be in its queue still), or
+ * nobody ever reads it. What is written after that is read by nobody.
+ * Visibility: what this thread wrote before the call is visible to whoever
+ * has read the message. */
+int eshm_write(ESHMHandle* handle, const void* data, size_t size);
+
+/* As eshm_write; waits up to timeout_ms for room in a queue (0 never,
+ * UINT32_MAX for ever), then TIMEOUT; 0 gives BUFFER_FULL at once. */
+int eshm_write_ex(ESHMHandle* handle, const void* data, size_t size, uint32_t timeout_ms);
+
+/* Reads the newest message not yet read on this handle (of a queue: the next
+ * one), waiting for it at most 1000 ms.
+ * Returns its size in bytes (0 for an empty message, used as an event), or a
+ * negative code as eshm_read_ex. */
+int eshm_read(ESHMHandle* handle, void* buffer, size_t buffer_size);
+
+/* As eshm_read with a time-out: 0 never waits and gives NO_DATA; UINT32_MAX
+ * waits without limit. bytes_read may be NULL.
+ * Returns SUCCESS; NO_DATA; TIMEOUT; BUFFER_TOO_SMALL (the size needed stands
+ * in *bytes_read, the message is kept); MASTER_STALE (slave, given up);
+ * SUPERSEDED; INTERRUPTED; CORRUPT; NOT_INITIALIZED; INVALID_PARAM (NULL
+ * buffer with a size other than 0). */
+int eshm_read_ex(ESHMHandle* handle, void* buffer, size_t buffer_size, size_t* bytes_read,
+                 uint32_t timeout_ms);
+
+/* As eshm_read_ex, with all that is known of the message; info may be NULL. */
+int eshm_read_msg(ESHMHandle* handle, void* buffer, size_t buffer_size, ESHMMessageInfo* info,
+                  uint32_t timeout_ms);
+
+/* ---- talking without a copy --------------------------------------------- */
+
+/* Lends room for a message of up to `size` bytes (0 .. the channel's
+ * max_message_size) in the segment; *data is aligned to 16 bytes, with
+ * ESHM_FLAG_ALIGN_PAYLOAD to 64. Fill it, then eshm_publish or eshm_discard;
+ * until then nobody sees it. Never waits.
+ * Returns SUCCESS; BUFFER_FULL (max_loans are out); else as eshm_write.
+ * Loans may be published in any order, by any thread; each gets its number
+ * then. Every loan must have been returned before eshm_destroy. */
+int eshm_loan(ESHMHandle* handle, size_t size, void** data);
+
+/* Publishes a loan; `size` may be smaller than loaned. Never waits.
+ * Returns as eshm_write; INVALID_PARAM for what is not out on loan (published,
+ * discarded, or never lent); BUFFER_TOO_SMALL for more than was loaned;
+ * SUPERSEDED where the link has moved to another segment since the loan was
+ * made (write it again), or this master was replaced meanwhile: the loan may be
+ * gone then. On every other error it is still out. */
+int eshm_publish(ESHMHandle* handle, void* data, size_t size);
+
+/* Gives a loan back unpublished. SUCCESS, or INVALID_PARAM as above. */
+int eshm_discard(ESHMHandle* handle, void* data);
+
+/* Reads as eshm_read_msg, but in place: until eshm_release nothing overwrites
+ * the view->size bytes at view->data (read-only), however fast the writer is,
+ * and whatever becomes of it or of the link.
+ * Returns as eshm_read_msg; BUFFER_FULL (max_borrows are out). */
+int eshm_borrow(ESHMHandle* handle, ESHMView* view, uint32_t timeout_ms);
+
+/* Gives a borrowed message back; view->data must not be used any more.
+ * SUCCESS, or INVALID_PARAM for a view that is not borrowed (any more). */
+int eshm_release(ESHMHandle* handle, ESHMView* view);
+
+/* ---- event loops -------------------------------------------------------- */
+
+/* Waits until a read of one of the handles would answer something other than
+ * NO_DATA (a message, or why none will come: SUPERSEDED, MASTER_STALE, ...),
+ * at most timeout_ms: 0 never, UINT32_MAX for ever. Nothing is read.
+ * Takes 1 .. ESHM_MAX_WAIT handles; entries that are NULL are passed over, but
+ * keep their index; a handle may stand there twice.
+ * Returns the index of such a handle; each call begins to look at another
+ * place, so that a busy handle does not hide the others. Or NO_DATA (time-out
+ * 0), TIMEOUT, INTERRUPTED (each handle's hook is asked), INVALID_PARAM (no
+ * handle, or too many), UNSUPPORTED (an observer's), NOT_INITIALIZED.
+ * Threads: any number may wait for the same handle; all are woken, and one
+ * reads. Up to 128 handles are waited for by the caller alone; for more the
+ * library starts a thread for each 127 (they sleep, and end with the handles).
+ * Before Linux 5.16, more than one handle is looked at each millisecond. */
+int eshm_wait_any(ESHMHandle* const* handles, size_t count, uint32_t timeout_ms);
+
+/* A descriptor for poll, select, epoll and event loops. It polls readable
+ * while a read would answer something other than NO_DATA, as in eshm_wait_any;
+ * now and then, after a change of the peer's state, also when there is nothing.
+ * After it polled readable, read or borrow until NO_DATA, or once each time:
+ * the read that leaves nothing unread takes the signal away. Watch it level- or
+ * edge-triggered (then read until NO_DATA). It is the handle's own, the same at
+ * each call, and goes with eshm_destroy: only poll it, never read, write or
+ * close it. (Closed by mistake it is lost; another call makes a new one.)
+ * From the first call on a library thread listens for up to 127 such handles,
+ * and each read that empties the handle costs two or three system calls more.
+ * Returns the descriptor; INVALID_PARAM (use_threads is false: it needs a
+ * thread); UNSUPPORTED (an observer's, or no descriptor or thread to be had);
+ * NOT_INITIALIZED. */
+int eshm_get_fd(ESHMHandle* handle);
+
+/* ---- watching ----------------------------------------------------------- */
+
+/* Beats now. Needed only with use_threads = false and no other call for a
+ * while: at least twice in each stale threshold of the peer. */
+int eshm_update_heartbeat(ESHMHandle* handle);
+
+/* *is_alive: the peer (for an observer: the master) is there and beats. */
+int eshm_check_remote_alive(ESHMHandle* handle, bool* is_alive);
+
+/* The whole truth about the peer; for an observer about the master, judged at
+ * the calls that it makes. Of the slave eshm_get_stats tells. */
+int eshm_get_remote_state(ESHMHandle* handle, enum ESHMPeerState* state);
+
+int eshm_get_stats(ESHMHandle* handle, ESHMStats* stats);
+int eshm_get_stats_ex(ESHMHandle* handle, ESHMStatsEx* stats);
+
+/* MASTER, SLAVE or OBSERVER; never AUTO. */
+int eshm_get_role(ESHMHandle* handle, enum ESHMRole* role);
+
+/* One callback a handle; NULL takes it away, and returns only when no call of
+ * the former one is running (unless called from inside it). UNSUPPORTED for an
+ * observer, like eshm_wait_any and eshm_get_fd: it has no thread that would call. */
+int eshm_set_event_callback(ESHMHandle* handle, ESHMEventCallback callback, void* context);
+
+/* ---- errors and the library itself --------------------------------------- */
+
+/* A short text for a code; never NULL. Static. */
+const char* eshm_error_string(int code);
+
+/* The last failure of this thread: a sentence, and its code in *code (may be
+ * NULL). A success does not clear it. Valid until the thread's next failure. */
+const char* eshm_last_error(int* code);
+
+/* Who hears what the library has to tell; NULL (the default): nobody. It is
+ * called like an event callback, on the service thread or (without threads)
+ * inside a call, and may call everything but eshm_init and eshm_destroy. */
+void eshm_set_log_callback(ESHMLogCallback callback, void* context);
+
+/* "major.minor.patch". */
+const char* eshm_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* ESHM_H */

@@ -1,0 +1,255 @@
+/* ESHM: the public types, constants and enums.
+ *
+ * C99 and C++11. No byte of shared memory is described here: what lies in a
+ * segment is private to the library and may change from one release to the
+ * next (unlike layouts refuse each other in words).
+ */
+#ifndef ESHM_DATA_H
+#define ESHM_DATA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Largest message, in bytes, of a channel that asks for nothing else. */
+#define ESHM_MAX_DATA_SIZE 4096
+/* How often a process with use_threads beats, in milliseconds. */
+#define ESHM_HEARTBEAT_INTERVAL_MS 1
+
+/* Time-out of a call that shall wait without limit. */
+#define ESHM_WAIT_FOREVER UINT32_MAX
+/* ESHMConfig.spin_us: spin while it pays, park when it does not. */
+#define ESHM_SPIN_ADAPTIVE UINT32_MAX
+/* Longest segment name in bytes, a leading '/' not counted. */
+#define ESHM_MAX_NAME_BYTES 200
+/* Most handles that one eshm_wait_any waits for. */
+#define ESHM_MAX_WAIT 1000
+/* Most borrows, and most loans, that one channel can be made for. */
+#define ESHM_MAX_BORROWS 120
+#define ESHM_MAX_LOANS 120
+
+/* Longest ESHMType.text in bytes. */
+#define ESHM_MAX_TYPE_BYTES 65535
+
+enum ESHMRole {
+  ESHM_ROLE_MASTER = 0,
+  ESHM_ROLE_SLAVE = 1,
+  ESHM_ROLE_AUTO = 2,    /* master if there is none, else slave; decided once, in eshm_init */
+  /* Looks on, read-only: reads both directions, is not felt by the two, and needs
+   * neither of them to be there. Of an ESHMConfig it uses shm_name, permissions,
+   * stale_threshold_ms, reconnect_retry_interval_ms and interrupt. */
+  ESHM_ROLE_OBSERVER = 3
+};
+
+/* What a slave does that has lost its master. */
+enum ESHMDisconnectBehavior {
+  ESHM_DISCONNECT_IMMEDIATELY = 0, /* calls give MASTER_STALE from then on */
+  ESHM_DISCONNECT_ON_TIMEOUT = 1,  /* retry by the policy, then MASTER_STALE */
+  ESHM_DISCONNECT_NEVER = 2        /* retry for ever */
+};
+
+enum ESHMError {
+  ESHM_SUCCESS = 0,
+  ESHM_ERROR_INVALID_PARAM = -1,
+  ESHM_ERROR_SHM_CREATE = -2,
+  ESHM_ERROR_SHM_ATTACH = -3,
+  ESHM_ERROR_SHM_DETACH = -4,
+  ESHM_ERROR_SHM_DELETE = -5,
+  ESHM_ERROR_MUTEX_INIT = -6,   /* reserved: nothing returns it */
+  ESHM_ERROR_MUTEX_LOCK = -7,   /* reserved: nothing returns it */
+  ESHM_ERROR_MUTEX_UNLOCK = -8, /* reserved: nothing returns it */
+  ESHM_ERROR_NO_DATA = -9,      /* nothing unread, and the call was not to wait */
+  ESHM_ERROR_TIMEOUT = -10,     /* the wait is over; or a write while the master is away */
+  ESHM_ERROR_MASTER_STALE = -11, /* the master is gone and the retry policy is spent */
+  ESHM_ERROR_BUFFER_FULL = -12,
+  ESHM_ERROR_BUFFER_TOO_SMALL = -13, /* message larger than the channel, or than the buffer */
+  ESHM_ERROR_NOT_INITIALIZED = -14,  /* the handle is not usable in this process */
+  ESHM_ERROR_ROLE_MISMATCH = -15,    /* the role is taken, or the call is not for this role */
+  ESHM_ERROR_CORRUPT = -16,          /* the segment holds what no healthy peer writes */
+  ESHM_ERROR_SUPERSEDED = -17,       /* another process has taken this one's role over */
+  ESHM_ERROR_INTERRUPTED = -18,      /* ESHMConfig.interrupt ended the wait */
+  ESHM_ERROR_TYPE_MISMATCH = -19,    /* the two ends speak of different message types */
+  ESHM_ERROR_PERMISSION = -20,       /* owner or mode forbid it */
+  ESHM_ERROR_UNSUPPORTED = -21       /* this kernel or this handle cannot do it */
+};
+
+/* Where a channel's bytes live. Everything that holds on one holds on the other. */
+enum ESHMBackend {
+  ESHM_BACKEND_POSIX = 0, /* all in /dev/shm/eshm_<name> */
+  ESHM_BACKEND_SYSV = 1   /* messages in two System V segments, the rest in the file */
+};
+
+/* What a channel does with a message that nobody has read yet. */
+enum ESHMDelivery {
+  ESHM_DELIVERY_LATEST = 0, /* the newest value replaces it */
+  ESHM_DELIVERY_QUEUE = 1   /* it is kept, in order, until it is read */
+};
+
+/* Which way a message goes. */
+enum ESHMDirection { ESHM_M2S = 0 /* master to slave */, ESHM_S2M = 1 };
+
+enum ESHMPeerState {
+  ESHM_PEER_NEVER_SEEN = 0, /* nobody has come yet */
+  ESHM_PEER_ALIVE = 1,
+  ESHM_PEER_STALE = 2, /* its heartbeat stands still: hung, stopped, starved or exiting */
+  ESHM_PEER_DEAD = 3,  /* its process has ended, the kernel says so */
+  ESHM_PEER_LEFT = 4   /* it destroyed its handle */
+};
+
+enum ESHMEvent {
+  ESHM_EVENT_CONNECTED = 0,   /* the first peer came (and may have gone again already) */
+  ESHM_EVENT_STALE = 1,
+  ESHM_EVENT_ALIVE = 2,       /* after STALE: the same peer beats again */
+  ESHM_EVENT_DEAD = 3,
+  ESHM_EVENT_LEFT = 4,
+  ESHM_EVENT_RECONNECTED = 5, /* after DEAD or LEFT, or at a take-over: a new peer is there */
+  ESHM_EVENT_SUPERSEDED = 6,  /* this handle's role was taken over by another process */
+  ESHM_EVENT_GAVE_UP = 7      /* slave: the retry policy is spent */
+};
+
+/* ESHMConfig.flags */
+#define ESHM_FLAG_TIMESTAMPS 1u     /* every message carries its time of publication */
+#define ESHM_FLAG_ALIGN_PAYLOAD 2u  /* payloads begin on a cache line (64 bytes) */
+#define ESHM_FLAG_LOCK_MEMORY 4u    /* mlock the segment */
+#define ESHM_FLAG_PREFAULT 8u       /* touch every page in eshm_init */
+/* Whoever creates the segment makes it of huge pages, or its eshm_init fails and
+ * says why; who attaches with the flag uses those that there are. POSIX: what fills
+ * whole huge pages (2 MiB on x86; none may fit into a direction of less than two),
+ * from Linux 6.1. System V: SHM_HUGETLB, from the pool that vm.nr_hugepages makes. */
+#define ESHM_FLAG_HUGE_PAGES 16u
+
+/* What the messages of a channel are. NULL and 0: untyped, anything fits. Two
+ * ends with unlike fingerprints refuse each other, and the texts tell where they
+ * differ. The text is copied into the segment; a fingerprint without one is
+ * compared alone.
+ * Canonical text: name{field:kind@offset,...}size with kinds i8 .. i64, u8 ..
+ * u64, f32, f64, bool, char, arrays kind[N], structs in place {...}; offsets and
+ * sizes in bytes. Its fingerprint: FNV-1a, 64 bits. */
+struct ESHMType {
+  const char* text;     /* 1 .. ESHM_MAX_TYPE_BYTES bytes, or NULL */
+  uint64_t fingerprint; /* not 0 where there is a text */
+};
+
+/* One direction of a link. */
+struct ESHMChannelConfig {
+  enum ESHMDelivery delivery;
+  uint32_t max_borrows;      /* messages borrowed at once, 0 .. ESHM_MAX_BORROWS; default 1 */
+  uint32_t max_loans;        /* messages loaned at once, 0 .. ESHM_MAX_LOANS; default 1 */
+  uint32_t reserved;         /* 0 */
+  uint64_t max_message_size; /* bytes, 1 .. INT32_MAX; default ESHM_MAX_DATA_SIZE */
+  uint64_t queue_capacity;   /* bytes, of a QUEUE; default 1 MiB */
+  struct ESHMType type;
+};
+
+/* What eshm_init is asked for; start from eshm_default_config(name). The
+ * channels' shape is chosen by the process that creates the segment and
+ * adopted by whoever attaches to it. */
+typedef struct ESHMConfig {
+  const char* shm_name; /* 1 .. ESHM_MAX_NAME_BYTES bytes; one leading '/' is dropped, no other */
+  enum ESHMRole role;
+  enum ESHMDisconnectBehavior disconnect_behavior;
+  uint32_t stale_threshold_ms;          /* 1 .. 3,600,000: heartbeat still for so long is STALE */
+  uint32_t reconnect_wait_ms;           /* in all; 0: no limit */
+  uint32_t reconnect_retry_interval_ms; /* 1 .. 3,600,000 */
+  uint32_t max_reconnect_attempts;      /* 0: no limit */
+  bool auto_cleanup; /* the creator, or who took its place, removes the name in eshm_destroy */
+  bool use_threads;  /* false: no thread is started, calls do its work as they come */
+
+  /* Everything from here on is new against the original nine fields. */
+  uint32_t struct_size; /* set by eshm_default_config; 0: only the nine above are filled in */
+  enum ESHMBackend backend;
+  struct ESHMChannelConfig m2s; /* master to slave */
+  struct ESHMChannelConfig s2m; /* slave to master */
+  uint32_t spin_us;     /* how long a wait polls before it parks; 0: at once */
+  uint32_t permissions; /* mode of the segment, default 0600; the umask has no say */
+  uint32_t flags;       /* ESHM_FLAG_... */
+  uint32_t reserved_word; /* 0 */
+  /* Called on a signal and each 50 ms of any wait, eshm_init's included; an
+   * answer other than 0 ends that wait with INTERRUPTED. May be NULL. */
+  int (*interrupt)(void* interrupt_context);
+  void* interrupt_context;
+  uint64_t reserved[10]; /* 0 */
+} ESHMConfig;
+
+typedef struct ESHMStats {
+  uint64_t master_heartbeat;
+  uint64_t slave_heartbeat;
+  pid_t master_pid; /* 0: none yet */
+  pid_t slave_pid;
+  bool master_alive;
+  bool slave_alive;
+  uint32_t stale_threshold;        /* ms */
+  uint64_t master_heartbeat_delta; /* since this handle's last call */
+  uint64_t slave_heartbeat_delta;
+  uint64_t m2s_write_count; /* messages in this segment */
+  uint64_t m2s_read_count;
+  uint64_t s2m_write_count;
+  uint64_t s2m_read_count;
+} ESHMStats;
+
+/* What came with a message. Set struct_size to sizeof before the call; 0 is
+ * taken for the whole struct of this header. */
+typedef struct ESHMMessageInfo {
+  uint32_t struct_size;
+  uint32_t generation; /* rises when the sender was restarted or replaced; begins at 1 */
+  uint64_t sequence;   /* number of the message in its segment, from 1, without gaps */
+  uint64_t missed;     /* messages overwritten between the last read one (of that direction) and
+                        * this one */
+  uint64_t size;       /* bytes; also set on BUFFER_TOO_SMALL: the size that is needed */
+  uint64_t timestamp_ns; /* writer's CLOCK_MONOTONIC at publication; 0 without ESHM_FLAG_TIMESTAMPS */
+  uint32_t direction;    /* enum ESHMDirection: a master reads S2M, a slave M2S, an observer both */
+  uint32_t reserved_word;
+  uint64_t reserved[2];
+} ESHMMessageInfo;
+
+/* A message read in place. Between eshm_borrow and eshm_release only. */
+typedef struct ESHMView {
+  uint32_t struct_size;
+  uint32_t reserved;
+  const void* data;
+  size_t size;
+  ESHMMessageInfo info;
+  uint64_t internal[4]; /* the library's */
+} ESHMView;
+
+/* What ESHMStats, which is frozen, cannot say. Same rule for struct_size. */
+typedef struct ESHMStatsEx {
+  uint32_t struct_size;
+  enum ESHMPeerState peer_state;
+  uint32_t peer_generation; /* how many senders this handle has read from */
+  uint32_t reconnects;      /* how often this handle found a new peer */
+  uint64_t messages_written; /* by this handle */
+  uint64_t messages_read;
+  uint64_t messages_missed;
+  uint64_t parks;         /* waits that went to sleep */
+  uint64_t wakes;         /* writes that woke somebody */
+  uint64_t stale_reports; /* how often the peer was told stale */
+  uint64_t segment_bytes; /* memory of the link, both directions */
+  uint64_t max_write_size; /* largest message that this handle may write */
+  uint64_t max_read_size;  /* largest that it may get */
+  uint64_t reserved[8];
+} ESHMStatsEx;
+
+typedef struct ESHMHandle ESHMHandle;
+
+/* Called on the library's service thread (with use_threads = false: inside
+ * the call that noticed). Keep it short, the heartbeat waits for it. Any call
+ * on the handle is allowed in it but eshm_destroy and eshm_init. */
+typedef void (*ESHMEventCallback)(ESHMHandle* handle, enum ESHMEvent event, void* context);
+
+enum ESHMLogLevel { ESHM_LOG_DEBUG = 0, ESHM_LOG_INFO = 1, ESHM_LOG_WARNING = 2, ESHM_LOG_ERROR = 3 };
+
+/* One finished line without an end of line. Called on whatever thread has
+ * something to tell, several at once. */
+typedef void (*ESHMLogCallback)(enum ESHMLogLevel level, const char* text, void* context);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* ESHM_DATA_H */
