@@ -53,7 +53,7 @@ for name in $builds; do
       echo "== building: the Python package"
       scripts/install_package.sh wheel
       configure gcc "${gcc[@]}" -DESHM_WERROR=ON -DESHM_BUILD_BENCH=ON -DESHM_MODEL_TESTS=ON \
-        -DESHM_PLAIN_BUILD_TEST=ON -DESHM_ABI_TEST=ON \
+        -DESHM_PLAIN_BUILD_TEST=ON -DESHM_ABI_TEST=ON -DESHM_INSTRUCTIONS_TEST=ON \
         -DESHM_TEST_PYTHON="$PWD/$out/venv/bin/python"
       ;;
     # Nothing precompiled: a header that a test forgot is missed here.
