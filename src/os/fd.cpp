@@ -4,81 +4,90 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <deque>
+#include <map>
 #include <new>
 
 namespace eshm::os {
 
-namespace {
+// A descriptor as it was opened. Lives as long as its Fd.
+struct Fd::Record {
+  const int number;
+  dev_t device = 0;
+  ino_t inode = 0;
+  // The number was registered again: the application had closed it. Stored under
+  // the registry's mutex, loaded without it.
+  std::atomic<bool> is_lost{false};
 
-// Every descriptor of the library in this process, by its number. Constructed on
-// first use and never destroyed: a thread may still close one while the process
-// exits.
-struct Registry {
-  struct Entry {
-    // Of the Fd that has the number; 0: none has. Stored under the mutex, loaded
-    // without it: an Fd that finds another's serial has lost its number.
-    std::atomic<uint64_t> owner{0};
-    OpenFile file;  // for whoever has the mutex
-  };
-  pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-  std::deque<Entry> entries;  // they never move
-  uint64_t last_serial = 0;
-};
-
-Registry& registry() {
-  static Registry* const instance = new Registry;
-  return *instance;
-}
-
-void before_fork() { pthread_mutex_lock(&registry().mutex); }
-
-void after_fork_in_parent() { pthread_mutex_unlock(&registry().mutex); }
-
-void after_fork_in_child() {
-  Registry& mine = registry();
-  for (Registry::Entry& entry : mine.entries) {
-    if (entry.owner.exchange(0, std::memory_order_relaxed) == 0) continue;
-    if (entry.file.is_there()) ::close(entry.file.number);
+  // Whether the number still means that file. One system call.
+  bool is_there() const {
+    struct stat now;
+    return fstat(number, &now) == 0 && now.st_dev == device && now.st_ino == inode;
   }
-  // Only this thread came along, and it holds the mutex.
-  pthread_mutex_unlock(&mine.mutex);
-  fork_counter.fetch_add(1, std::memory_order_relaxed);
-}
-
-class RegistryLock {
- public:
-  RegistryLock() { pthread_mutex_lock(&registry().mutex); }
-  ~RegistryLock() { pthread_mutex_unlock(&registry().mutex); }
 };
 
-}  // namespace
+// The library's descriptors in this process, by number. Constructed on first use
+// and never destroyed: a thread may still close one while the process exits.
+struct Fd::Registry {
+  pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+  std::map<int, Record*> records;
+
+  static Registry& instance() {
+    static Registry* const registry = new Registry;
+    return *registry;
+  }
+
+  class Lock {
+   public:
+    Lock() { pthread_mutex_lock(&instance().mutex); }
+    ~Lock() { pthread_mutex_unlock(&instance().mutex); }
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+  };
+
+  static void before_fork() { pthread_mutex_lock(&instance().mutex); }
+  static void after_fork_in_parent() { pthread_mutex_unlock(&instance().mutex); }
+
+  // Allocates and frees nothing, as a forked child of a threaded process must. So a
+  // record stays here until its Fd ends or the number is registered again.
+  static void after_fork_in_child() {
+    Registry& mine = instance();
+    for (const auto& [number, record] : mine.records) {
+      const bool was_lost = record->is_lost.exchange(true, std::memory_order_relaxed);
+      if (!was_lost && record->is_there()) ::close(number);
+    }
+    // The child has this thread only, and it holds the mutex.
+    pthread_mutex_unlock(&mine.mutex);
+    fork_counter.fetch_add(1, std::memory_order_relaxed);
+  }
+};
 
 std::atomic<uint32_t> fork_counter{1};
 
 void count_forks() {
   static const int once = [] {
-    registry();
-    return pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    Fd::Registry::instance();
+    return pthread_atfork(Fd::Registry::before_fork, Fd::Registry::after_fork_in_parent,
+                          Fd::Registry::after_fork_in_child);
   }();
   (void)once;
 }
 
-bool OpenFile::is_there() const {
-  struct stat now;
-  return fstat(number, &now) == 0 && now.st_dev == device && now.st_ino == inode;
+Fd::Fd() = default;
+Fd::~Fd() { reset(); }
+Fd::Fd(Fd&& other) noexcept = default;
+Fd& Fd::operator=(Fd&& other) noexcept {
+  record_.swap(other.record_);
+  return *this;
 }
 
 int Fd::open(const std::function<int()>& opener, Fd& out) {
   count_forks();
   Fd fresh;
   {
-    const RegistryLock lock;
-    Registry& mine = registry();
+    const Registry::Lock lock;
     const int number = opener();
     if (number < 0) return errno;
     struct stat meta;
@@ -88,29 +97,29 @@ int Fd::open(const std::function<int()>& opener, Fd& out) {
       return failure;
     }
     try {
-      while (mine.entries.size() <= size_t(number)) mine.entries.emplace_back();
+      fresh.record_.reset(new Record{number, meta.st_dev, meta.st_ino});
+      Record*& known = Registry::instance().records[number];
+      if (known != nullptr) known->is_lost.store(true, std::memory_order_relaxed);
+      known = fresh.record_.get();
     } catch (const std::bad_alloc&) {
+      fresh.record_.reset();
       ::close(number);
       throw;
     }
-    Registry::Entry& entry = mine.entries[size_t(number)];
-    entry.file = {number, ++mine.last_serial, meta.st_dev, meta.st_ino};
-    // If an Fd had this number, the application closed it.
-    entry.owner.store(entry.file.serial, std::memory_order_relaxed);
-    fresh.file_ = entry.file;
-    fresh.owner_ = &entry.owner;
   }
   out = std::move(fresh);
   return 0;
 }
 
+int Fd::get() const { return is_open() ? record_->number : -1; }
+
 bool Fd::is_still_ours() const {
-  return is_open() && owner_->load(std::memory_order_relaxed) == file_.serial && file_.is_there();
+  return is_open() && !record_->is_lost.load(std::memory_order_relaxed) && record_->is_there();
 }
 
 bool Fd::is_called(const char* kind) const {
   char path[32];
-  std::snprintf(path, sizeof path, "/proc/self/fd/%d", file_.number);
+  std::snprintf(path, sizeof path, "/proc/self/fd/%d", get());
   char name[64];
   const ssize_t length = readlink(path, name, sizeof name - 1);
   if (length <= 0) return false;
@@ -119,18 +128,20 @@ bool Fd::is_called(const char* kind) const {
 }
 
 void Fd::forget() {
-  if (is_open()) {
-    const RegistryLock lock;
-    uint64_t own = file_.serial;
-    owner_->compare_exchange_strong(own, 0, std::memory_order_relaxed);
+  if (!is_open()) return;
+  {
+    const Registry::Lock lock;
+    auto& records = Registry::instance().records;
+    const auto found = records.find(record_->number);
+    if (found != records.end() && found->second == record_.get()) records.erase(found);
   }
-  file_.number = -1;
+  record_.reset();
 }
 
 // Closed first: a child that is forked in between must not keep it, and with it the
 // lock of a role.
 void Fd::reset() {
-  if (is_still_ours()) ::close(file_.number);
+  if (is_still_ours()) ::close(record_->number);
   forget();
 }
 

@@ -2,12 +2,10 @@
 // closes what it did not open.
 #pragma once
 
-#include <sys/types.h>
-
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <utility>
+#include <memory>
 
 namespace eshm::os {
 
@@ -19,17 +17,6 @@ inline uint32_t fork_epoch() { return fork_counter.load(std::memory_order_relaxe
 // From the first call on; before, there is nothing that a fork could spoil.
 void count_forks();
 
-// What was opened, and where.
-struct OpenFile {
-  int number = -1;
-  uint64_t serial = 0;  // never given twice
-  dev_t device = 0;
-  ino_t inode = 0;
-
-  // Whether the number still means that file. One system call.
-  bool is_there() const;
-};
-
 // An owned descriptor.
 //
 // A forked child closes it before fork() returns there: a descriptor that the
@@ -39,20 +26,17 @@ struct OpenFile {
 // it is closed.
 class Fd {
  public:
-  Fd() = default;
-  ~Fd() { reset(); }
-  Fd(Fd&& other) noexcept { swap(other); }
-  Fd& operator=(Fd&& other) noexcept {
-    swap(other);
-    return *this;
-  }
+  Fd();
+  ~Fd();
+  Fd(Fd&& other) noexcept;
+  Fd& operator=(Fd&& other) noexcept;
 
   // Calls `opener`, which answers a descriptor or -1 and errno, in one step
   // with its registration: no fork comes between. Returns 0 or the errno.
   static int open(const std::function<int()>& opener, Fd& out);
 
-  int get() const { return file_.number; }
-  bool is_open() const { return file_.number >= 0; }
+  int get() const;
+  bool is_open() const { return record_ != nullptr; }
   // False once the application closed it. One system call, no lock.
   bool is_still_ours() const;
   // Whether /proc calls it by a name with `kind` in it. Needs no descriptor.
@@ -62,14 +46,11 @@ class Fd {
   void forget();
 
  private:
-  void swap(Fd& other) noexcept {
-    std::swap(file_, other.file_);
-    std::swap(owner_, other.owner_);
-  }
+  struct Record;
+  struct Registry;
+  friend void count_forks();  // the handlers are the registry's
 
-  OpenFile file_;
-  // The serial of the Fd that has this number now; lives as long as the process.
-  std::atomic<uint64_t>* owner_ = nullptr;
+  std::unique_ptr<Record> record_;
 };
 
 }  // namespace eshm::os
