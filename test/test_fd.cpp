@@ -1,25 +1,56 @@
-// os::Fd: a descriptor that a forked child does not keep, and that is not closed
-// after the application has given its number to a file of its own.
+// os::Fd and what it is used for: a descriptor that a forked child does not keep, and
+// that is not touched after the application has given its number to a file of its own.
 #include "os/fd.h"
 
 #include <fcntl.h>
 #include <malloc.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <string>
 
 #include <gtest/gtest.h>
 
+#include "os/event_fd.h"
+#include "os/name_watch.h"
+#include "os/process.h"
 #include "support/child.h"
 
 namespace {
 
+using eshm::os::EventFd;
 using eshm::os::Fd;
+using eshm::os::NameWatch;
 
 int open_null() { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
 
 bool is_open(int number) { return fcntl(number, F_GETFD) >= 0; }
+
+bool is_readable(int number) {
+  pollfd one = {number, POLLIN, 0};
+  return poll(&one, 1, 0) == 1;
+}
+
+// The kinds that have one inode in common on some kernels.
+int open_eventfd() { return eventfd(7, EFD_NONBLOCK | EFD_CLOEXEC); }
+int open_inotify() { return inotify_init1(IN_NONBLOCK | IN_CLOEXEC); }
+int open_pidfd() { return int(syscall(SYS_pidfd_open, getpid(), 0u)); }
+int open_timerfd() { return timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC); }
+constexpr int (*kAnonymous[])() = {open_eventfd, open_inotify, open_pidfd, open_timerfd};
+
+// What an application does that closes what it did not open, and opens a file.
+int put_stranger_at(int number, int (*opener)()) {
+  close(number);
+  const int stranger = opener();
+  EXPECT_EQ(stranger, number);
+  return stranger;
+}
 
 TEST(Fd, HighNumberTakesNoMoreMemoryThanALowOne) {
   rlimit limit;
@@ -93,6 +124,110 @@ TEST(Fd, ForkedChildHasTheNumberForItsOwn) {
   });
   EXPECT_EQ(child.join(), 0);
   EXPECT_TRUE(parents.is_still_ours());
+}
+
+TEST(Fd, StrangerOfTheSameKindAtItsNumberIsNotClosed) {
+  for (const auto ours : kAnonymous) {
+    for (const auto strangers : kAnonymous) {
+      Fd fd;
+      ASSERT_EQ(Fd::open(ours, fd), 0);
+      EXPECT_TRUE(fd.is_still_ours());
+      const int stranger = put_stranger_at(fd.get(), strangers);
+      EXPECT_FALSE(fd.is_still_ours());
+      fd.reset();
+      EXPECT_TRUE(is_open(stranger));
+      close(stranger);
+    }
+  }
+}
+
+TEST(Fd, StrangerOfTheSameKindIsNotClosedInAForkedChild) {
+  for (const auto opener : kAnonymous) {
+    Fd fd, kept;
+    ASSERT_EQ(Fd::open(opener, fd), 0);
+    ASSERT_EQ(Fd::open(opener, kept), 0);
+    const int stranger = put_stranger_at(fd.get(), opener);
+    test::Child child([&](test::Wire&) {
+      CHILD_CHECK(is_open(stranger));
+      CHILD_CHECK(!is_open(kept.get()));
+      return 0;
+    });
+    EXPECT_EQ(child.join(), 0);
+    close(stranger);
+  }
+}
+
+// With no descriptor left to open anything with.
+TEST(Fd, IsRecognizedWithoutAnotherDescriptor) {
+  for (const auto opener : kAnonymous) {
+    Fd fd;
+    ASSERT_EQ(Fd::open(opener, fd), 0);
+    const int number = fd.get();
+    rlimit limit;
+    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const rlimit none = {0, limit.rlim_max};
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+    EXPECT_TRUE(fd.is_still_ours());
+    fd.reset();
+    EXPECT_FALSE(is_open(number));
+    setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+TEST(Fd, PidfdOfAProcessThatHasEndedIsClosed) {
+  test::Child child([](test::Wire& wire) { return wire.hear().empty() ? 1 : 0; });
+  Fd fd;
+  ASSERT_EQ(eshm::os::open_pidfd(child.pid(), fd), 0);
+  child.kill_now();
+  EXPECT_TRUE(is_readable(fd.get()));
+  EXPECT_TRUE(fd.is_still_ours());
+  const int number = fd.get();
+  fd.reset();
+  EXPECT_FALSE(is_open(number));
+}
+
+TEST(Fd, EventFdNeitherSetsNorDrainsAStrangersAtItsNumber) {
+  EventFd event;
+  ASSERT_EQ(event.open(), 0);
+  event.set();
+  EXPECT_TRUE(is_readable(event.get()));
+  const int stranger = put_stranger_at(event.get(), open_eventfd);
+  event.set();
+  event.drain();
+  uint64_t value = 0;
+  ASSERT_EQ(read(stranger, &value, sizeof value), ssize_t(sizeof value));
+  EXPECT_EQ(value, 7u);
+  ASSERT_EQ(event.open(), 0);
+  EXPECT_TRUE(is_open(stranger));
+  event.set();
+  EXPECT_TRUE(is_readable(event.get()));
+  close(stranger);
+}
+
+TEST(Fd, NameWatchNeitherReadsNorClosesAStrangersAtItsNumber) {
+  for (const bool is_drained : {true, false}) {
+    NameWatch watch;
+    ASSERT_EQ(watch.start(), 0);
+    const int stranger = put_stranger_at(watch.fd(), open_inotify);
+    // The same directory, so that its watch has the same number.
+    const int number = inotify_add_watch(stranger, "/dev/shm", IN_CREATE | IN_MOVED_TO);
+    ASSERT_GE(number, 0);
+    const std::string path = "/dev/shm/eshm_test_fd_" + std::to_string(getpid());
+    close(open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    unlink(path.c_str());
+    ASSERT_TRUE(is_readable(stranger));
+    if (is_drained) {
+      EXPECT_FALSE(watch.drain());
+    } else {
+      watch.stop();
+    }
+    EXPECT_FALSE(watch.is_running());
+    EXPECT_TRUE(is_readable(stranger)) << "its events were taken";
+    EXPECT_EQ(inotify_rm_watch(stranger, number), 0) << "its watch was taken off";
+    close(stranger);
+    ASSERT_EQ(watch.start(), 0);
+    EXPECT_TRUE(watch.drain());
+  }
 }
 
 }  // namespace

@@ -149,7 +149,6 @@ bool Service::take_signs() {
     if (descriptor.fd != watch.pidfd.get() || descriptor.revents == 0) continue;
     // A pidfd stays readable. After a close_range by the application the number may
     // mean another file: then this is a false alarm, and the lock is probed.
-    if (!os::is_pidfd_of(watch.pidfd, key.first)) watch.pidfd.forget();
     watch.pidfd.reset();
     watch.is_spent = true;
     must_update_exit_watches_ = true;
@@ -218,9 +217,6 @@ void Service::update_exit_watches() {
       watch.is_spent = true;
     }
     kept.emplace(one.exit_watch, std::move(watch));
-  }
-  for (auto& [key, watch] : exit_watches_) {
-    if (watch.pidfd.is_open() && !os::is_pidfd_of(watch.pidfd, key.first)) watch.pidfd.forget();
   }
   exit_watches_ = std::move(kept);
   list_descriptors();

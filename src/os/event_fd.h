@@ -9,9 +9,7 @@
 namespace eshm::os {
 
 // Any thread may set it while one drains it. After the application has closed
-// the descriptor, whose number may by then mean a file of its own, both do
-// nothing. (But all eventfds share one inode: another one under that number
-// cannot be told apart.)
+// the descriptor both do nothing, whatever its number means then.
 class EventFd {
  public:
   // Returns 0 or the errno. The one before is closed, if it is still ours.

@@ -1,28 +1,51 @@
 #include "os/fd.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <map>
 #include <new>
 
 namespace eshm::os {
 
+namespace {
+
+// A signal number that marks an open file description as ours. No signal is sent
+// without O_ASYNC, which is never set; of a description that is not marked F_GETSIG
+// returns 0, or what its owner chose for I/O signals.
+constexpr int kMark = 61;
+
+}  // namespace
+
 // A descriptor as it was opened. Lives as long as its Fd.
+//
+// A regular file is recognized by its inode. All eventfds, inotify instances and,
+// before Linux 6.9, pidfds have one inode in common, so these are marked.
 struct Fd::Record {
   const int number;
+  bool is_marked = false;
   dev_t device = 0;
   ino_t inode = 0;
   // The number was registered again: the application had closed it. Stored under
   // the registry's mutex, loaded without it.
   std::atomic<bool> is_lost{false};
 
+  // Returns 0 or the errno.
+  int identify() {
+    struct stat meta;
+    if (fstat(number, &meta) != 0) return errno;
+    device = meta.st_dev;
+    inode = meta.st_ino;
+    is_marked = (meta.st_mode & S_IFMT) == 0;  // no type: it has no inode of its own
+    return is_marked && fcntl(number, F_SETSIG, kMark) != 0 ? errno : 0;
+  }
+
   // Whether the number still means that file. One system call.
   bool is_there() const {
+    if (is_marked) return fcntl(number, F_GETSIG) == kMark;
     struct stat now;
     return fstat(number, &now) == 0 && now.st_dev == device && now.st_ino == inode;
   }
@@ -90,19 +113,17 @@ int Fd::open(const std::function<int()>& opener, Fd& out) {
     const Registry::Lock lock;
     const int number = opener();
     if (number < 0) return errno;
-    struct stat meta;
-    if (fstat(number, &meta) != 0) {
-      const int failure = errno;
-      ::close(number);
-      return failure;
-    }
     try {
-      fresh.record_.reset(new Record{number, meta.st_dev, meta.st_ino});
+      auto record = std::unique_ptr<Record>(new Record{number});
+      if (const int failure = record->identify()) {
+        ::close(number);
+        return failure;
+      }
       Record*& known = Registry::instance().records[number];
       if (known != nullptr) known->is_lost.store(true, std::memory_order_relaxed);
-      known = fresh.record_.get();
+      known = record.get();
+      fresh.record_ = std::move(record);
     } catch (const std::bad_alloc&) {
-      fresh.record_.reset();
       ::close(number);
       throw;
     }
@@ -117,18 +138,11 @@ bool Fd::is_still_ours() const {
   return is_open() && !record_->is_lost.load(std::memory_order_relaxed) && record_->is_there();
 }
 
-bool Fd::is_called(const char* kind) const {
-  char path[32];
-  std::snprintf(path, sizeof path, "/proc/self/fd/%d", get());
-  char name[64];
-  const ssize_t length = readlink(path, name, sizeof name - 1);
-  if (length <= 0) return false;
-  name[length] = 0;
-  return std::strstr(name, kind) != nullptr;
-}
-
-void Fd::forget() {
+// Closed first: a child that is forked in between must not keep it, and with it the
+// lock of a role.
+void Fd::reset() {
   if (!is_open()) return;
+  if (is_still_ours()) ::close(record_->number);
   {
     const Registry::Lock lock;
     auto& records = Registry::instance().records;
@@ -136,13 +150,6 @@ void Fd::forget() {
     if (found != records.end() && found->second == record_.get()) records.erase(found);
   }
   record_.reset();
-}
-
-// Closed first: a child that is forked in between must not keep it, and with it the
-// lock of a role.
-void Fd::reset() {
-  if (is_still_ours()) ::close(record_->number);
-  forget();
 }
 
 }  // namespace eshm::os

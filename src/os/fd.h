@@ -20,10 +20,13 @@ void count_forks();
 // An owned descriptor.
 //
 // A forked child closes it before fork() returns there: a descriptor that the
-// child kept would keep the parent's locks. An application may close it
-// behind our back (close_range) and its number may then mean a file of the
-// application's, or of another Fd: so it is compared with what was opened before
-// it is closed.
+// child kept would keep the parent's locks.
+//
+// An application may close what it did not open (close_range), and the number may
+// then mean a file of the application's or another Fd's. So nothing is closed that
+// is not what was opened. Two cases cannot be told apart: the application opened
+// the same regular file at that number, or a second copy of this library in the
+// process opened an eventfd, inotify or pidfd there.
 class Fd {
  public:
   Fd();
@@ -39,11 +42,8 @@ class Fd {
   bool is_open() const { return record_ != nullptr; }
   // False once the application closed it. One system call, no lock.
   bool is_still_ours() const;
-  // Whether /proc calls it by a name with `kind` in it. Needs no descriptor.
-  bool is_called(const char* kind) const;
+  // Closes it if it is still ours.
   void reset();
-  // Lets go of the number without closing it: it turned out to be a stranger's.
-  void forget();
 
  private:
   struct Record;

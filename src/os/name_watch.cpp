@@ -1,13 +1,10 @@
 #include "os/name_watch.h"
 
-#include <fcntl.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <memory>
 #include <new>
 
@@ -54,41 +51,16 @@ int NameWatch::start() {
   return 0;
 }
 
-// Reading takes events away, so it must not be a stranger's inotify that got
-// our number after a close_range. The inode of all of them is the same: ask
-// for the watch that we made. (Without a descriptor left to ask through, any
-// inotify at our number is taken for ours: it must not leak just then.)
-bool NameWatch::is_our_watch() const {
-  if (!fd_.is_still_ours()) return false;
-  char path[48];
-  std::snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd_.get());
-  const int info = ::open(path, O_RDONLY | O_CLOEXEC);
-  if (info < 0) return fd_.is_called("inotify");
-  char text[1024];
-  const ssize_t length = ::read(info, text, sizeof text - 1);
-  ::close(info);
-  if (length <= 0) return fd_.is_called("inotify");
-  text[length] = 0;
-  char wanted[32];
-  std::snprintf(wanted, sizeof wanted, "inotify wd:%x ", unsigned(watch_));
-  const char* const ours = std::strstr(text, wanted);
-  return ours != nullptr && std::strstr(ours + 1, "inotify wd:") == nullptr;
-}
-
 void NameWatch::stop() {
-  if (!fd_.is_open()) return;
-  if (!is_our_watch()) {
-    fd_.forget();
-    return;
-  }
+  if (!fd_.is_still_ours()) return fd_.reset();
   inotify_rm_watch(fd_.get(), watch_);
   discard_events(fd_);
   keep_spare(std::move(fd_));
 }
 
 bool NameWatch::drain() {
-  if (!is_our_watch()) {
-    stop();
+  if (!fd_.is_still_ours()) {
+    fd_.reset();
     return false;
   }
   discard_events(fd_);

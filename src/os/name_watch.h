@@ -25,7 +25,6 @@ class NameWatch {
   bool drain();
 
  private:
-  bool is_our_watch() const;
   Fd fd_;
   int watch_ = -1;
 };

@@ -106,22 +106,6 @@ int open_pidfd(pid_t pid, Fd& out) {
   return Fd::open([pid] { return int(syscall(SYS_pidfd_open, pid, 0u)); }, out);
 }
 
-bool is_pidfd_of(const Fd& fd, pid_t pid) {
-  if (!fd.is_still_ours()) return false;
-  char path[48];
-  std::snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd.get());
-  const int info = ::open(path, O_RDONLY | O_CLOEXEC);
-  if (info < 0) return fd.is_called("pidfd");
-  char text[512];
-  const ssize_t length = ::read(info, text, sizeof text - 1);
-  ::close(info);
-  if (length <= 0) return fd.is_called("pidfd");
-  text[length] = 0;
-  const char* const line = std::strstr(text, "\nPid:\t");
-  // -1: the process has ended meanwhile.
-  return line != nullptr && (std::atoi(line + 6) == pid || std::atoi(line + 6) == -1);
-}
-
 uint64_t random_nonzero() {
   uint64_t value = 0;
   while (value == 0) {

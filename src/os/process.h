@@ -32,11 +32,6 @@ bool is_exiting(pid_t pid);
 // Readable (poll) when the process has ended. Needs Linux 5.3. Returns 0 or
 // the errno: ESRCH there is none, ENOSYS an older kernel.
 int open_pidfd(pid_t pid, Fd& out);
-// The descriptor is still one for that process. On kernels before 6.9 all
-// pidfds share one inode with other things, so Fd::is_still_ours is not enough.
-// (Where no descriptor is left to ask through, any pidfd at that number is taken
-// for it: it must not leak just then.)
-bool is_pidfd_of(const Fd& fd, pid_t pid);
 
 // 64 bits from the kernel's generator, never 0.
 uint64_t random_nonzero();

@@ -160,10 +160,12 @@ ESHM_FAILING(void*, shmat, (int id, const void* at, int flags), (id, at, flags))
 ESHM_FAILING(int, inotify_init1, (int flags), (flags))
 ESHM_FAILING(ssize_t, getrandom, (void* data, size_t size, unsigned flags), (data, size, flags))
 
-// Of locks alone, which are taken and asked for; giving one back does not fail.
+// Of locks, which are taken and asked for, and of marks (F_SETSIG); giving a lock
+// back does not fail.
 extern "C" int __real_fcntl(int fd, int command, struct flock* range);
 extern "C" int __wrap_fcntl(int fd, int command, struct flock* range) {
-  const bool may_fail = command == F_OFD_GETLK || (command == F_OFD_SETLK && range->l_type == F_WRLCK);
+  const bool may_fail = command == F_OFD_GETLK || command == F_SETSIG ||
+                        (command == F_OFD_SETLK && range->l_type == F_WRLCK);
   const int error = may_fail ? test::faults::error_now() : 0;
   if (command == F_OFD_GETLK) test::faults::act_at(test::faults::kBeforeALookAtALock);
   if (error == 0) {
