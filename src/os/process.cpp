@@ -128,14 +128,11 @@ std::string user_name(uid_t uid) {
 }
 
 ScopedSignalBlock::ScopedSignalBlock() {
-  static_assert(sizeof(sigset_t) <= sizeof saved_, "room for the saved mask");
   sigset_t all;
   sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, reinterpret_cast<sigset_t*>(saved_));
+  pthread_sigmask(SIG_SETMASK, &all, &saved_);
 }
 
-ScopedSignalBlock::~ScopedSignalBlock() {
-  pthread_sigmask(SIG_SETMASK, reinterpret_cast<sigset_t*>(saved_), nullptr);
-}
+ScopedSignalBlock::~ScopedSignalBlock() { pthread_sigmask(SIG_SETMASK, &saved_, nullptr); }
 
 }  // namespace eshm::os

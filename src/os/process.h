@@ -1,6 +1,7 @@
 // Who a process is, in words that another process can check.
 #pragma once
 
+#include <signal.h>
 #include <sys/types.h>
 
 #include <cstdint>
@@ -48,7 +49,7 @@ class ScopedSignalBlock {
   ScopedSignalBlock& operator=(const ScopedSignalBlock&) = delete;
 
  private:
-  alignas(8) unsigned char saved_[128];  // a sigset_t
+  sigset_t saved_;
 };
 
 }  // namespace eshm::os
