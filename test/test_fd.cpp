@@ -17,6 +17,7 @@
 
 #include <gtest/gtest.h>
 
+#include "os/clock.h"
 #include "os/event_fd.h"
 #include "os/name_watch.h"
 #include "os/process.h"
@@ -227,6 +228,25 @@ TEST(Fd, NameWatchNeitherReadsNorClosesAStrangersAtItsNumber) {
     close(stranger);
     ASSERT_EQ(watch.start(), 0);
     EXPECT_TRUE(watch.drain());
+  }
+}
+
+TEST(PollUntil, WaitsForAnEventOrTheDeadlineWhicheverIsFirst) {
+  using eshm::os::Deadline;
+  using eshm::os::poll_until;
+  EventFd event;
+  ASSERT_EQ(event.open(), 0);
+  pollfd one = {event.get(), POLLIN, 0};
+  const uint64_t begin = eshm::os::monotonic_ns();
+  constexpr uint64_t kWaitNs = 20 * eshm::os::kNsPerMs;
+  EXPECT_EQ(poll_until(&one, 1, Deadline::at(begin + kWaitNs)), 0);
+  EXPECT_GE(eshm::os::monotonic_ns(), begin + kWaitNs);
+  EXPECT_EQ(poll_until(&one, 1, Deadline::at(begin)), 0) << "the deadline has passed";
+  event.set();
+  for (const Deadline deadline :
+       {Deadline::at(begin), Deadline::after_ms(60'000), Deadline::never()}) {
+    EXPECT_EQ(poll_until(&one, 1, deadline), 1);
+    EXPECT_EQ(one.revents, POLLIN);
   }
 }
 

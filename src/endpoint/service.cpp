@@ -1,7 +1,6 @@
 #include "endpoint/service.h"
 
 #include <pthread.h>
-#include <time.h>
 
 #include <algorithm>
 #include <atomic>
@@ -105,10 +104,7 @@ bool Service::wait_until(uint64_t tick_ns) {
     os::sleep_until(os::Deadline::at(tick_ns));
     return false;
   }
-  const uint64_t now = os::monotonic_ns();
-  const uint64_t left_ns = tick_ns > now ? tick_ns - now : 0;
-  const timespec timeout{time_t(left_ns / 1'000'000'000u), long(left_ns % 1'000'000'000u)};
-  return ppoll(descriptors_.data(), descriptors_.size(), &timeout, nullptr) > 0;
+  return os::poll_until(descriptors_.data(), descriptors_.size(), os::Deadline::at(tick_ns)) > 0;
 }
 
 void Service::beat_when_due(uint64_t now, uint64_t& next_tick_ns) {

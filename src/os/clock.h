@@ -1,9 +1,12 @@
 // Monotonic time and the one representation of a time-out: an absolute Deadline.
 #pragma once
 
+#include <poll.h>
+#include <time.h>
+
+#include <cstddef>
 #include <cstdint>
 
-struct pollfd;
 namespace eshm::os {
 
 constexpr uint64_t kNsPerMs = 1'000'000;
@@ -11,6 +14,8 @@ constexpr uint64_t kNsPerMs = 1'000'000;
 // CLOCK_MONOTONIC in nanoseconds. Never fails, no system call where the vDSO
 // serves the clock. Differs between time namespaces: never compare with a peer's.
 uint64_t monotonic_ns();
+
+timespec to_timespec(uint64_t ns);
 
 // A point in CLOCK_MONOTONIC time, or never. Small, copied by value.
 class Deadline {
@@ -32,8 +37,11 @@ class Deadline {
   uint64_t ns_;
 };
 
-int poll_until(::pollfd* fds, unsigned long count, Deadline deadline);
 // Sleeps to the deadline or a signal, whichever is first.
 void sleep_until(Deadline deadline);
+
+// poll(2) until the deadline. Returns how many descriptors have events: 0 at the
+// deadline, -1 and errno after a signal.
+int poll_until(pollfd* descriptors, size_t count, Deadline deadline);
 
 }  // namespace eshm::os

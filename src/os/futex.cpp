@@ -2,7 +2,6 @@
 
 #include <linux/futex.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -29,11 +28,7 @@ long futex(const std::atomic<uint32_t>& word, int operation, bool shared, uint32
 
 FutexWait futex_wait(const std::atomic<uint32_t>& word, uint32_t expected, Deadline deadline,
                      bool shared) {
-  timespec at;
-  if (!deadline.is_never()) {
-    at.tv_sec = time_t(deadline.ns() / 1'000'000'000u);
-    at.tv_nsec = long(deadline.ns() % 1'000'000'000u);
-  }
+  const timespec at = to_timespec(deadline.ns());
   // FUTEX_WAIT_BITSET takes an absolute CLOCK_MONOTONIC time; plain FUTEX_WAIT
   // a relative one, which each EINTR would start anew.
   if (futex(word, FUTEX_WAIT_BITSET, shared, expected, deadline.is_never() ? nullptr : &at,
@@ -66,9 +61,8 @@ FutexWaiter::FutexWaiter(const std::atomic<uint32_t>& word, uint32_t value, bool
       flags(kFutex32Bits | (shared ? 0 : FUTEX_PRIVATE_FLAG)) {}
 
 FutexWait futex_wait_any(const FutexWaiter* words, size_t count, Deadline deadline, size_t& woken) {
-  const struct {  // 64 bits each, whatever timespec is
-    int64_t seconds, nanoseconds;
-  } at = {int64_t(deadline.ns() / 1'000'000'000u), int64_t(deadline.ns() % 1'000'000'000u)};
+  static_assert(sizeof(timespec) == 16, "the kernel's struct __kernel_timespec");
+  const timespec at = to_timespec(deadline.ns());
   const long result = syscall(SYS_futex_waitv, words, unsigned(count), 0u,
                               deadline.is_never() ? nullptr : &at, CLOCK_MONOTONIC);
   if (result >= 0) {
