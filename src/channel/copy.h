@@ -17,7 +17,7 @@ namespace eshm::channel {
 
 using SharedWord = uint64_t __attribute__((may_alias));
 
-// A sanitizer sees neither of the two instructions' accesses: it gets words.
+// A sanitizer sees no accesses of inline assembly: it gets words.
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
 #define ESHM_COPY_BY_WORDS
@@ -27,8 +27,10 @@ using SharedWord = uint64_t __attribute__((may_alias));
 #define ESHM_COPY_BY_WORDS
 #endif
 
-// From here on the string instruction beats the loops.
-constexpr size_t kLongCopyBytes = 1024;
+// From here on the string instruction beats the loops; a load from shared memory
+// needs a fence besides (copy.cpp).
+constexpr size_t kLongStoreBytes = 1024;
+constexpr size_t kLongLoadBytes = 2048;
 
 void copy_to_shared_long(std::byte* shared, const void* source, size_t bytes);
 void copy_from_shared_long(void* target, const std::byte* shared, size_t bytes);
@@ -121,12 +123,12 @@ ESHM_ALWAYS_INLINE void copy_short(void* target, const void* source, size_t byte
 }
 
 ESHM_ALWAYS_INLINE void copy_to_shared(std::byte* shared, const void* source, size_t bytes) {
-  if (bytes >= kLongCopyBytes) return copy_to_shared_long(shared, source, bytes);
+  if (bytes >= kLongStoreBytes) return copy_to_shared_long(shared, source, bytes);
   copy_short(shared, source, bytes);
 }
 
 ESHM_ALWAYS_INLINE void copy_from_shared(void* target, const std::byte* shared, size_t bytes) {
-  if (bytes >= kLongCopyBytes) return copy_from_shared_long(target, shared, bytes);
+  if (bytes >= kLongLoadBytes) return copy_from_shared_long(target, shared, bytes);
   copy_short(target, shared, bytes);
 }
 
