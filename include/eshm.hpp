@@ -295,7 +295,7 @@ struct Delete {
 using Listener = std::unique_ptr<void, Delete>;
 
 template <class Callable>
-void tell(ESHMHandle*, ESHMEvent event, void* callable) noexcept {
+void deliver(ESHMHandle*, ESHMEvent event, void* callable) noexcept {
   ++callbacks_running;
   (*static_cast<Callable*>(callable))(static_cast<Event>(event));
   --callbacks_running;
@@ -419,7 +419,7 @@ class Link {
     if (const Status taken = no_events(); !taken) return taken;
     detail::Listener fresh(new Callable(std::forward<F>(listener)),
                            {[](void* callable) { delete static_cast<Callable*>(callable); }});
-    const int code = eshm_set_event_callback(handle_, detail::tell<Callable>, fresh.get());
+    const int code = eshm_set_event_callback(handle_, detail::deliver<Callable>, fresh.get());
     if (code == ESHM_SUCCESS) listener_ = std::move(fresh);
     return Status::of(code);
   }

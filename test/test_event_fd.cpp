@@ -28,7 +28,7 @@ TEST_P(EventFd, IsReadableWhileThereIsSomethingToRead) {
   EXPECT_NE(fcntl(fd, F_GETFD) & FD_CLOEXEC, 0);
   EXPECT_TRUE(is_readable(fd));
   EXPECT_EQ(read_text(reader.get(), 0), "before");
-  settle(reader.get(), fd);
+  read_until_quiet(reader.get(), fd);
   for (int i = 0; i < 200; ++i) {
     ASSERT_EQ(write_text(writer.get(), "x"), ESHM_SUCCESS);
     ASSERT_TRUE(is_readable(fd, -1));
@@ -45,7 +45,7 @@ TEST_P(EventFd, BorrowTakesTheSignalAwayAsReadDoes) {
   ASSERT_TRUE(writer && reader) << last_error();
   const int fd = eshm_get_fd(reader.get());
   ASSERT_GE(fd, 0) << last_error();
-  settle(reader.get(), fd);
+  read_until_quiet(reader.get(), fd);
   ASSERT_EQ(write_text(writer.get(), "x"), ESHM_SUCCESS);
   ASSERT_TRUE(is_readable(fd, -1));
   ESHMView view = {};
@@ -61,7 +61,7 @@ TEST_P(EventFd, StaysReadableWhenTheBufferIsTooSmall) {
   const Link reader = open_link(config(ESHM_ROLE_SLAVE));
   ASSERT_TRUE(writer && reader) << last_error();
   const int fd = eshm_get_fd(reader.get());
-  settle(reader.get(), fd);
+  read_until_quiet(reader.get(), fd);
   ASSERT_EQ(write_text(writer.get(), "long"), ESHM_SUCCESS);
   ASSERT_TRUE(is_readable(fd, -1));
   char byte;
@@ -196,7 +196,7 @@ TEST_P(EventFd, MoreHandlesThanOneThreadCanSleepFor) {
     readers.push_back(open_link(config_of(name, ESHM_ROLE_SLAVE, GetParam())));
     ASSERT_TRUE(writers[i] && readers[i]) << last_error();
     fds.push_back(eshm_get_fd(readers[i].get()));
-    settle(readers[i].get(), fds[i]);
+    read_until_quiet(readers[i].get(), fds[i]);
   }
   EXPECT_EQ(threads_named("eshm-wait"), 2u);
   for (size_t i = 0; i < kLinks; ++i) {
@@ -217,7 +217,7 @@ TEST_P(EventFd, WaitAnyAndDescriptorServeTheSameHandle) {
   const Link reader = open_link(config(ESHM_ROLE_SLAVE));
   ASSERT_TRUE(writer && reader) << last_error();
   const int fd = eshm_get_fd(reader.get());
-  settle(reader.get(), fd);
+  read_until_quiet(reader.get(), fd);
   ESHMHandle* const handle = reader.get();
   for (int i = 0; i < 100; ++i) {
     std::thread other([&] {

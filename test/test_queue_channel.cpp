@@ -291,7 +291,7 @@ TEST_F(Queue, AgreesWithAPlainListWhateverIsDone) {
         restart_writer();
         while (!loans.empty()) finish(0, false);
       } else if (dice == 99) {
-        reader_.settle();
+        reader_.consume_handed_out();
         borrows.clear();
         restart_reader();
       }

@@ -111,7 +111,7 @@ TEST_P(QueueStress, EveryMessageArrivesOnceInOrderAndWhole) {
   produce(writer, messages, pace);
   consumer.join();
   EXPECT_EQ(writer.newest_number(), messages);
-  reader.settle();
+  reader.consume_handed_out();
   EXPECT_EQ(reader.position(), memory.reader().position.load());
   alarm(0);
 }
@@ -149,7 +149,7 @@ TEST(QueueTakeOver, NothingIsLostWhileBothEndsAreReplacedAgainAndAgain) {
       last = message.number;
       if (mix(last) % 100 != 0 || is_repeated) continue;
       if (mix(last) % 200 == 0) {
-        reader.settle();
+        reader.consume_handed_out();
       } else {
         may_repeat = true;
       }

@@ -54,7 +54,7 @@ TEST_F(Queue, TakingOverFromImpossiblePositionsIsCorrupt) {
     restart_reader();
     EXPECT_EQ(read_text(), name_of(Read::kCorrupt)) << c.published << " " << c.consumed;
     EXPECT_TRUE(reader_.has_next()) << "a caller that waits must be told";
-    reader_.settle();
+    reader_.consume_handed_out();
     EXPECT_EQ(memory_->reader().position.load(), c.consumed);
   }
   // Consumed what was never written: only the writer, who walks, can tell.

@@ -200,7 +200,7 @@ TEST_F(Queue, ACleanEndShowsNothingAgain) {
   for (const char* text : {"a", "b", "c"}) ASSERT_EQ(write_text(text), Write::kDone);
   EXPECT_EQ(read_text(), "a");
   EXPECT_EQ(borrow_text(payload), "b");
-  reader_.settle();
+  reader_.consume_handed_out();
   EXPECT_TRUE(reader_.freed_room());
   EXPECT_FALSE(reader_.release(payload));
   restart_reader();
@@ -224,7 +224,7 @@ TEST_F(Queue, WhoeverWaitsWithoutReadingLetsGoOfWhatFillsTheRing) {
     ASSERT_EQ(write_text(std::string(400, 'x')), Write::kDone) << n;
     ASSERT_EQ(read_text(1).size(), 400u);
     ASSERT_FALSE(reader_.has_next());
-    reader_.settle_while_waiting();
+    reader_.consume_handed_out_while_waiting();
   }
 }
 

@@ -190,7 +190,7 @@ TEST_P(EventFdPeers, KilledMasterIsToldAndItsSuccessorHeard) {
   const Link slave = open_link(for_ever(config(ESHM_ROLE_SLAVE)));
   ASSERT_TRUE(slave) << last_error();
   const int fd = eshm_get_fd(slave.get());
-  settle(slave.get(), fd);
+  read_until_quiet(slave.get(), fd);
   master.kill_now();
   EXPECT_TRUE(is_readable(fd, -1));  // a change, but nothing to read
   wait_for_state(slave.get(), ESHM_PEER_DEAD);
@@ -200,7 +200,7 @@ TEST_P(EventFdPeers, KilledMasterIsToldAndItsSuccessorHeard) {
   });
   Child next = obeying(config(ESHM_ROLE_MASTER));
   ASSERT_EQ(next.hear(), "open");
-  settle(slave.get(), fd);
+  read_until_quiet(slave.get(), fd);
   EXPECT_EQ(ask(next, "write back"), "0");
   EXPECT_TRUE(is_readable(fd, -1));
   EXPECT_EQ(read_text(slave.get(), 0), "back");
@@ -217,13 +217,13 @@ TEST_P(EventFdPeers, FollowsItsSlaveToAnotherSegment) {
   const Link slave = open_link(slave_config);
   ASSERT_TRUE(slave) << last_error();
   const int fd = eshm_get_fd(slave.get());
-  settle(slave.get(), fd);
+  read_until_quiet(slave.get(), fd);
   master.stop();
   {
     const Link next = open_link(nervous);
     ASSERT_TRUE(next) << last_error();
-    settle(next.get(), eshm_get_fd(next.get()));
-    settle(slave.get(), fd);
+    read_until_quiet(next.get(), eshm_get_fd(next.get()));
+    read_until_quiet(slave.get(), fd);
     for (int i = 0; i < 20; ++i) {
       ASSERT_EQ(write_text(next.get(), "new"), ESHM_SUCCESS);
       ASSERT_TRUE(is_readable(fd, -1));
@@ -241,7 +241,7 @@ TEST_P(EventFdPeers, StaysReadableWhileReadsAnswerAnError) {
   const Link slave = open_link(hasty);
   ASSERT_TRUE(slave) << last_error();
   const int fd = eshm_get_fd(slave.get());
-  settle(slave.get(), fd);
+  read_until_quiet(slave.get(), fd);
   master.kill_now();
   EXPECT_EQ(first_answer(slave.get()), error(ESHM_ERROR_MASTER_STALE));
   for (int i = 0; i < 5; ++i) {
@@ -301,7 +301,7 @@ TEST_P(EventFdPeers, ClosedByTheApplicationItIsLostAndAStrangersFileIsLeftAlone)
   const Link reader = open_link(config(ESHM_ROLE_SLAVE));
   ASSERT_TRUE(writer && reader) << last_error();
   const int fd = eshm_get_fd(reader.get());
-  settle(reader.get(), fd);
+  read_until_quiet(reader.get(), fd);
   ::close(fd);
   int ends[2];
   ASSERT_EQ(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
@@ -314,7 +314,7 @@ TEST_P(EventFdPeers, ClosedByTheApplicationItIsLostAndAStrangersFileIsLeftAlone)
   const int another = eshm_get_fd(reader.get());
   ASSERT_GE(another, 0) << last_error();
   EXPECT_NE(another, fd);
-  settle(reader.get(), another);
+  read_until_quiet(reader.get(), another);
   ASSERT_EQ(write_text(writer.get(), "y"), ESHM_SUCCESS);
   EXPECT_TRUE(is_readable(another, -1));
   ::close(ends[0]);
@@ -326,7 +326,7 @@ TEST_P(EventFdPeers, ForkedChildHasItNotAndMayHaveItsOwn) {
   const Link reader = open_link(config(ESHM_ROLE_SLAVE));
   ASSERT_TRUE(writer && reader) << last_error();
   const int fd = eshm_get_fd(reader.get());
-  settle(reader.get(), fd);
+  read_until_quiet(reader.get(), fd);
   Child child([&](Wire&) {
     CHILD_CHECK(fcntl(fd, F_GETFD) == -1);
     CHILD_CHECK(eshm_get_fd(reader.get()) == ESHM_ERROR_NOT_INITIALIZED);
@@ -336,7 +336,7 @@ TEST_P(EventFdPeers, ForkedChildHasItNotAndMayHaveItsOwn) {
     CHILD_CHECK(own_writer && own_reader);
     const int own = eshm_get_fd(own_reader.get());
     CHILD_CHECK(own >= 0);
-    settle(own_reader.get(), own);
+    read_until_quiet(own_reader.get(), own);
     CHILD_CHECK(write_text(own_writer.get(), "x") == ESHM_SUCCESS);
     CHILD_CHECK(is_readable(own, -1));
     return 0;

@@ -139,12 +139,21 @@ int check_size(const Struct& callers) {
 // The caller's header may be older than the library, or newer: only struct_size bytes
 // are the caller's struct, and what the library does not know of them becomes 0.
 template <class Struct>
-void hand_out(const Struct& from, Struct* to) {
-  const uint32_t struct_size = to->struct_size;
-  const size_t room = bytes_of(*to);
+[[gnu::noinline]] void hand_out_other_size(const Struct& from, Struct* to, size_t room) {
   const size_t filled = std::min(room, sizeof(Struct));
   std::memcpy(to, &from, filled);
   std::memset(reinterpret_cast<char*>(to) + filled, 0, room - filled);
+}
+
+template <class Struct>
+ESHM_ALWAYS_INLINE void hand_out(const Struct& from, Struct* to) {
+  const uint32_t struct_size = to->struct_size;
+  const size_t room = bytes_of(*to);
+  if (eshm::os::rarely(room != sizeof(Struct))) {
+    hand_out_other_size(from, to, room);
+  } else {
+    *to = from;
+  }
   to->struct_size = struct_size;
 }
 

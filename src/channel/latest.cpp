@@ -249,7 +249,7 @@ ReadResult LatestReader::read_after_lap(void* buffer, size_t buffer_bytes, Messa
     if (pins) set_pin(0, candidate.place.index);
     const Copy copy = copy_out(candidate, buffer, buffer_bytes, message);
     if (pins) ring_.pins[0].store(0, memory_order_release);
-    if (copy != Copy::kLapped && copy != Copy::kTorn) return settle(candidate, copy);
+    if (copy != Copy::kLapped && copy != Copy::kTorn) return conclude(candidate, copy);
     // Under a pin a healthy writer can only have marked the slot for a moment.
     if (pins && copy == Copy::kTorn && ++torn_under_pin == kTornUnderPin) break;
   }
@@ -307,7 +307,7 @@ ReadResult LatestObserver::read(void* buffer, size_t buffer_bytes, Message& mess
     const Sight sight = find(candidate, thorough);
     if (sight != Sight::kMessage) return result_of(sight);
     const Copy copy = copy_out(candidate, buffer, buffer_bytes, message);
-    if (copy != Copy::kLapped && copy != Copy::kTorn) return settle(candidate, copy);
+    if (copy != Copy::kLapped && copy != Copy::kTorn) return conclude(candidate, copy);
   }
   return ReadResult::kNothing;
 }

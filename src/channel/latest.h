@@ -139,7 +139,7 @@ class LatestView {
   static ReadResult result_of(Sight sight) {
     return sight == Sight::kCorrupt ? ReadResult::kCorrupt : ReadResult::kNothing;
   }
-  ReadResult settle(const Candidate& candidate, Copy copy);
+  ReadResult conclude(const Candidate& candidate, Copy copy);
   bool is_superseded() const;
   void remember(uint64_t number);
 

@@ -175,7 +175,7 @@ inline bool LatestView::is_superseded() const {
 }
 
 // What an attempt that was not lapped comes to.
-ESHM_ALWAYS_INLINE ReadResult LatestView::settle(const Candidate& candidate, Copy copy) {
+ESHM_ALWAYS_INLINE ReadResult LatestView::conclude(const Candidate& candidate, Copy copy) {
   if (is_superseded()) return ReadResult::kSuperseded;
   if (copy == Copy::kCorrupt) return ReadResult::kCorrupt;
   if (copy == Copy::kTooSmall) return ReadResult::kTooSmall;
@@ -191,7 +191,7 @@ ESHM_ALWAYS_INLINE ReadResult LatestReader::read(void* buffer, size_t buffer_byt
   const Sight sight = find(candidate, thorough);
   if (sight != Sight::kMessage) return result_of(sight);
   const Copy copy = copy_out(candidate, buffer, buffer_bytes, message);
-  if (copy != Copy::kLapped && copy != Copy::kTorn) return settle(candidate, copy);
+  if (copy != Copy::kLapped && copy != Copy::kTorn) return conclude(candidate, copy);
   // For the same reason as in find(): 9 % of a read's instructions.
   Message other;
   const ReadResult result = read_after_lap(buffer, buffer_bytes, other, thorough);

@@ -110,7 +110,7 @@ bool QueueWriter::recover(uint64_t consumed) {
     committed_ = next.position;
   }
   if (consumed > committed_) return false;
-  tell_position();
+  show_position();
   return true;
 }
 
@@ -195,7 +195,7 @@ QueueWriter::Result QueueWriter::discard(const void* payload) {
   *loan = loans_[--loan_count_];
   give_back(place, loaned);
   if (place.position == committed_ && !show_held()) return corrupt();
-  tell_position();
+  show_position();
   return Result::kDone;
 }
 
@@ -210,7 +210,7 @@ ESHM_ALWAYS_INLINE void QueueWriter::finish(const Ring::Place& place, uint64_t s
     ring_.header(place).commit.store(commit_word(RecordKind::kHeld, size, generation_),
                                      memory_order_release);
   }
-  tell_position();
+  show_position();
 }
 
 ESHM_ALWAYS_INLINE void QueueWriter::commit(const Ring::Place& place, uint64_t size, uint32_t generation) {
@@ -253,7 +253,7 @@ void QueueWriter::give_back(const Ring::Place& place, uint64_t bytes) {
   tail_ = place;
 }
 
-ESHM_ALWAYS_INLINE void QueueWriter::tell_position() {
+ESHM_ALWAYS_INLINE void QueueWriter::show_position() {
   layout::PublishLine& line = publish_line(view_);
   line.messages.store(newest_number_, memory_order_relaxed);
   // Q5, after the count: an adopter that finds no message behind this position
@@ -292,11 +292,11 @@ void QueueReader::attach(const QueueView& view) {
   borrow_count_ = 0;
   freed_room_ = false;
   is_let_go_ = false;
-  told_ = view_.reader->position.load(memory_order_relaxed);
+  shown_ = view_.reader->position.load(memory_order_relaxed);
   const uint64_t published = publish_line(view_).published.load(memory_order_acquire);
-  is_corrupt_ = !ring_.is_possible(told_) || !ring_.is_possible(published) ||
-                !ring_.is_near(told_, published);
-  next_ = ring_.at(told_);
+  is_corrupt_ = !ring_.is_possible(shown_) || !ring_.is_possible(published) ||
+                !ring_.is_near(shown_, published);
+  next_ = ring_.at(shown_);
 }
 
 // Passes padding. kMessage: the record at next_.
@@ -313,8 +313,8 @@ ESHM_ALWAYS_INLINE QueueReader::Result QueueReader::find(Ring::Record& record) {
     if (next_.position >= limit_) return Result::kSuperseded;
     if (is_open) break;  // it was said to be complete
     const Ring::Place end = ring_.after(next_, record.bytes);
-    // Further than the writer may go before told_ moves; bounds this loop, too.
-    if (end.position - told_ > ring_.usable_bytes()) break;
+    // Further than the writer may go before shown_ moves; bounds this loop, too.
+    if (end.position - shown_ > ring_.usable_bytes()) break;
     if (record.kind == RecordKind::kMessage) {
       return end.position <= limit_ ? Result::kMessage : Result::kSuperseded;
     }
@@ -357,8 +357,8 @@ QueueReader::Result QueueReader::read(void* buffer, size_t buffer_bytes, Message
       hand_out(message, record, thread, nullptr);
     }
   }
-  if (result == Result::kNothing) settle_the_absent();
-  tell_position();
+  if (result == Result::kNothing) consume_from_absent_threads();
+  show_position();
   return result;
 }
 
@@ -375,8 +375,8 @@ QueueReader::Result QueueReader::borrow(const void** payload, Message& message, 
     ++borrow_count_;
     hand_out(message, record, thread, ring_.payload(next_));
   }
-  if (result == Result::kNothing) settle_the_absent();
-  tell_position();
+  if (result == Result::kNothing) consume_from_absent_threads();
+  show_position();
   return result;
 }
 
@@ -387,7 +387,7 @@ bool QueueReader::release(const void* payload, uint64_t borrow) {
     if (borrow != kAnyBorrow && held_[i].position != borrow) continue;
     --borrow_count_;
     forget(i);
-    tell_position();
+    show_position();
     return true;
   }
   return false;
@@ -399,16 +399,16 @@ bool QueueReader::has_next() {
   return result == Result::kCorrupt || (result == Result::kMessage && !is_dropped());
 }
 
-void QueueReader::settle_while_waiting() {
-  settle_the_absent();
-  tell_position();
+void QueueReader::consume_handed_out_while_waiting() {
+  consume_from_absent_threads();
+  show_position();
 }
 
-void QueueReader::settle() {
+void QueueReader::consume_handed_out() {
   held_count_ = 0;
   borrow_count_ = 0;
   if (is_corrupt_) return;
-  tell_position();
+  show_position();
 }
 
 ESHM_ALWAYS_INLINE void QueueReader::hand_out(const Message& message, const Ring::Record& record, uint64_t thread,
@@ -436,7 +436,7 @@ ESHM_ALWAYS_INLINE void QueueReader::forget(uint32_t held) {
 
 // Everything is read, yet what threads have in their hands leaves no room for a
 // largest message: one that never comes back would stop the link for ever.
-ESHM_ALWAYS_INLINE void QueueReader::settle_the_absent() {
+ESHM_ALWAYS_INLINE void QueueReader::consume_from_absent_threads() {
   uint64_t padding;
   while (held_count_ > 0 && held_[0].payload == nullptr &&
          !ring_.fits(held_[0].position, next_, ring_.largest_record_bytes(), padding)) {
@@ -444,11 +444,11 @@ ESHM_ALWAYS_INLINE void QueueReader::settle_the_absent() {
   }
 }
 
-ESHM_ALWAYS_INLINE void QueueReader::tell_position() {
+ESHM_ALWAYS_INLINE void QueueReader::show_position() {
   const uint64_t done = held_count_ == 0 ? next_.position : held_[0].position;
-  freed_room_ = done != told_ && !is_let_go_;
+  freed_room_ = done != shown_ && !is_let_go_;
   if (!freed_room_) return;
-  told_ = done;
+  shown_ = done;
   // Q7 -> Q8, after the copies: the writer may use what is before it.
   view_.reader->position.store(done, memory_order_release);
   // F4, pairs with AF: a writer that announced before is seen by the caller, or

@@ -140,7 +140,7 @@ class QueueWriter {
   bool show_held();
   void fill(const Ring::Place& place, uint64_t bytes);
   void give_back(const Ring::Place& place, uint64_t bytes);
-  void tell_position();
+  void show_position();
   Loan* find_loan(const void* payload);
 
   QueueView view_ = {};
@@ -148,7 +148,7 @@ class QueueWriter {
   Ring::Place tail_ = {};       // of the next record; its header is 0
   uint64_t committed_ = 0;      // tail_, or the first open loan
   uint64_t consumed_ = 0;       // the reader's position, as last seen
-  uint64_t claimed_ = 0;        // as told to observers
+  uint64_t claimed_ = 0;        // as observers see it
   uint64_t newest_number_ = 0;  // of the last visible message
   uint64_t adopted_number_ = 0;  // of the last one that another writer left
   uint32_t generation_ = 0;
@@ -180,15 +180,15 @@ class QueueReader {
   bool has_next();
   // For whoever waits without reading, and has found nothing: what threads still
   // have in their hands must not keep the writer from its next message.
-  void settle_while_waiting();
+  void consume_handed_out_while_waiting();
   // A clean end: whoever reads next begins behind all that was handed out.
-  void settle();
+  void consume_handed_out();
 
   // From now on the writer's sight of this reader stays as it is: somebody else
   // may be the reader.
   void let_go() { is_let_go_ = true; }
 
-  // Whether the last call of read, borrow, release or settle moved the position
+  // Whether the last call of read, borrow, release or consume_handed_out moved the position
   // that the writer sees. A full fence has passed then: look for announcements.
   bool freed_room() const { return freed_room_; }
 
@@ -216,13 +216,13 @@ class QueueReader {
                 const std::byte* payload);
   void come_back(uint64_t thread);
   void forget(uint32_t held);
-  void settle_the_absent();
-  void tell_position();
+  void consume_from_absent_threads();
+  void show_position();
 
   QueueView view_ = {};
   Ring ring_;
   Ring::Place next_ = {};
-  uint64_t told_ = 0;         // the position that the writer sees
+  uint64_t shown_ = 0;         // the position that the writer sees
   uint64_t next_number_ = 0;  // 0: not known before the first message
   uint64_t limit_ = kNoLimit;
   uint32_t held_count_ = 0;

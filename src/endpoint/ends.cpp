@@ -33,7 +33,7 @@ bool ReadEnd::release(const channel::Borrowed& borrowed) {
 
 void ReadEnd::consume_handed_out() {
   if (!is_queue) return;
-  queue.settle();
+  queue.consume_handed_out();
   ring_for_room();
 }
 

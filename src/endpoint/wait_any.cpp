@@ -117,9 +117,9 @@ int Wait::announce_then_sleep(os::Deadline until, PieceEnd& end) {
                                     : announce_then_sleep_for_many(until, end);
 }
 
-// On the bells themselves. A link that moves meanwhile rings its bell, then may
-// unmap it: the kernel, which alone polls at it here, says that it is gone, or
-// sleeps in vain for one piece on what has taken its place.
+// On the doorbells themselves. A link that moves meanwhile rings its doorbell, and may
+// then unmap it. Only the kernel reads the word here: it answers that the word is gone,
+// or sleeps for one piece, in vain, on whatever is mapped there now.
 int Wait::announce_then_sleep_for_few(os::Deadline until, PieceEnd& end) {
   os::FutexWaiter words[os::kMostFutexes];
   const std::atomic<uint32_t>* word = nullptr;

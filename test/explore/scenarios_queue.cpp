@@ -288,7 +288,7 @@ void write_and_read(Queue& state) {
     write_one(state.writer, number, kFirstWriter);
     read_one(state, number);
     explorer().begin_call();
-    state.reader.settle();
+    state.reader.consume_handed_out();
   }
 }
 

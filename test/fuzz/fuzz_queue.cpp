@@ -78,7 +78,7 @@ class Player {
         return carry_over();
       case 12:
         borrows_.clear();
-        return reader_.settle();
+        return reader_.consume_handed_out();
       case 13:
         return void(reader_.has_next());
       case 14:

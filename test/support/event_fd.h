@@ -35,7 +35,7 @@ class EventFdTest : public LinkTest {
   }
 
   // What tells of the peer's coming is taken away.
-  static void settle(ESHMHandle* link, int fd) {
+  static void read_until_quiet(ESHMHandle* link, int fd) {
     wait_for_state(link, ESHM_PEER_ALIVE);
     wait_until([&] {
       EXPECT_EQ(read_text(link, 0), error(ESHM_ERROR_NO_DATA));
