@@ -177,6 +177,14 @@ int eshm_get_fd(ESHMHandle* handle);
  * while: at least twice in each stale threshold of the peer. */
 int eshm_update_heartbeat(ESHMHandle* handle);
 
+/* hold true: hides from the peer that this process lives, until hold is false. Neither the
+ * library's thread nor calls show it then; only eshm_update_heartbeat does. For programs
+ * that relay the life of another process (a bridge), and for tests. The peer reports this
+ * side stale after its threshold, and another master may take a master's role.
+ * Returns SUCCESS; INVALID_PARAM for NULL; ROLE_MISMATCH (an observer's);
+ * NOT_INITIALIZED. Threads: any. Waits for the library's thread, for microseconds. */
+int eshm_hold_heartbeat(ESHMHandle* handle, bool hold);
+
 /* *is_alive: the peer (for an observer: the master) is there and beats. */
 int eshm_check_remote_alive(ESHMHandle* handle, bool* is_alive);
 

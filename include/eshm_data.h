@@ -142,6 +142,11 @@ enum ESHMEvent {
  * whole huge pages (2 MiB on x86; none may fit into a direction of less than two),
  * from Linux 6.1. System V: SHM_HUGETLB, from the pool that vm.nr_hugepages makes. */
 #define ESHM_FLAG_HUGE_PAGES 16u
+/* Calls never do the work of a library thread that is late. Without the flag a call does
+ * it when that thread has not run for half the stale threshold: then a call may make
+ * system calls, and once in a while moves the link to another segment. With it calls
+ * make no system call but wakes and waits, and a starved process hears late of its peer. */
+#define ESHM_FLAG_NO_UPKEEP_IN_CALLS 32u
 
 /* What the messages of a channel are. NULL and 0: untyped, anything fits. Two
  * ends with unlike fingerprints refuse each other, and the texts tell where they

@@ -152,7 +152,7 @@ TEST(PeerWatchRules, LockIsAskedForWhereverItsAnswerCounts) {
       look(asking, row.sighting);
       Sighting unasked = row.sighting;
       unasked.holds_lock = sparing.is_there();
-      const bool has_beaten = sparing.is_there() && row.sighting.beats != 5;
+      const bool has_beaten = sparing.is_there() && row.sighting.signs != 5;
       look(sparing, unasked);
       if (!has_beaten) {
         EXPECT_EQ(asking.state(), sparing.state()) << kStateNames[i] << ": " << row.what_is_seen;

@@ -407,6 +407,13 @@ ESHM_EXPORT int eshm_update_heartbeat(ESHMHandle* handle) {
   return ESHM_SUCCESS;
 }
 
+ESHM_EXPORT int eshm_hold_heartbeat(ESHMHandle* handle, bool hold) {
+  const int unusable = check_end(handle);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  endpoint_of(handle)->hold_heartbeat(hold);
+  return ESHM_SUCCESS;
+}
+
 ESHM_EXPORT int eshm_check_remote_alive(ESHMHandle* handle, bool* is_alive) {
   const int unusable = check(handle);
   if (unusable != ESHM_SUCCESS) return unusable;

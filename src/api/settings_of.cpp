@@ -105,7 +105,8 @@ Failure take_new_fields(const ESHMConfig& config, endpoint::Settings& out) {
     return failure;
   }
   const uint32_t known = ESHM_FLAG_TIMESTAMPS | ESHM_FLAG_ALIGN_PAYLOAD | ESHM_FLAG_LOCK_MEMORY |
-                         ESHM_FLAG_PREFAULT | ESHM_FLAG_HUGE_PAGES;
+                         ESHM_FLAG_PREFAULT | ESHM_FLAG_HUGE_PAGES |
+                         ESHM_FLAG_NO_UPKEEP_IN_CALLS;
   for (const uint64_t word : config.reserved) {
     if (word != 0) return invalid("reserved is not all 0");
   }

@@ -123,7 +123,7 @@ ESHM_ALWAYS_INLINE QueueWriter::Result QueueWriter::reserve(uint64_t bytes, Ring
     const bool is_sound =
         ring_.is_possible(consumed) && consumed >= consumed_ && consumed <= committed_;
     if (!is_sound) return corrupt();
-    consumed_ = consumed;
+    if (!is_frozen_) consumed_ = consumed;
     if (!ring_.fits(consumed_, tail_, bytes, padding)) return Result::kFull;
   }
   place = ring_.after(tail_, padding);
@@ -264,11 +264,11 @@ ESHM_ALWAYS_INLINE void QueueWriter::show_position() {
   std::atomic_thread_fence(memory_order_seq_cst);
 }
 
-bool QueueWriter::next_unread(uint64_t& cursor, Unread& unread) const {
+bool QueueWriter::next_unread(uint64_t& cursor, Unread& unread, uint64_t end) const {
   if (is_corrupt_) return false;
   if (cursor == 0) cursor = view_.reader->position.load(memory_order_acquire);  // Q8 -> Q7
   if (!ring_.is_possible(cursor)) return false;
-  while (cursor >= consumed_ && cursor < tail_.position) {
+  while (cursor >= consumed_ && cursor < end) {
     const Ring::Place place = ring_.at(cursor);
     Ring::Record record;
     if (!ring_.parse(place, record) || record.bytes == 0) return false;

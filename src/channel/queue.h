@@ -113,6 +113,8 @@ class QueueWriter {
   // The newest visible message, and the position behind it.
   uint64_t newest_number() const { return newest_number_; }
   uint64_t committed_position() const { return committed_; }
+  // Behind the last record, visible or not.
+  uint64_t end_position() const { return tail_.position; }
 
   // For carrying over to another segment what the reader has not consumed.
   // `cursor` begins with 0. False: there is no further one.
@@ -122,7 +124,15 @@ class QueueWriter {
     uint64_t timestamp_ns;
     bool is_held;  // complete, but behind an open loan, which does not come along
   };
-  bool next_unread(uint64_t& cursor, Unread& unread) const;
+  bool next_unread(uint64_t& cursor, Unread& unread) const {
+    return next_unread(cursor, unread, end_position());
+  }
+  // The same up to `end`. After freeze(), and with an `end` of at most
+  // committed_position(), this may run while another thread writes.
+  bool next_unread(uint64_t& cursor, Unread& unread, uint64_t end) const;
+  // From now on no record that is unread now is overwritten, even if the reader goes on:
+  // a full ring stays full.
+  void freeze() { is_frozen_ = true; }
 
  private:
   struct Loan {
@@ -154,6 +164,7 @@ class QueueWriter {
   uint32_t generation_ = 0;
   uint32_t loan_count_ = 0;
   bool is_corrupt_ = false;
+  bool is_frozen_ = false;
   std::array<Loan, ESHM_MAX_LOANS> loans_;
 };
 

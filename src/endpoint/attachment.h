@@ -82,6 +82,9 @@ class Attachment {
   std::atomic<uint64_t>& own_beats() const {
     return page().beat[role_ == ESHM_ROLE_MASTER ? 0 : 1].line.beats;
   }
+  std::atomic<uint64_t>& own_calls(layout::CallKind kind) const {
+    return page().calls[role_ == ESHM_ROLE_MASTER ? 0 : 1][kind].line.calls;
+  }
   layout::WakeLine& incoming_wake() const { return page().data_wake[incoming()].line; }
   layout::WakeLine& outgoing_wake() const { return page().data_wake[outgoing()].line; }
   // How many messages were written there.

@@ -1,21 +1,69 @@
 #include "endpoint/data_path.h"
 
-#include <new>
+#include <utility>
+
+#include "os/cpu.h"
 
 namespace eshm::endpoint {
 
 using std::memory_order_relaxed;
 using std::memory_order_release;
 
+namespace {
+
+// Both locks of a data path, in their order.
+class BothLocks {
+ public:
+  BothLocks(os::WordLock& writing, os::WordLock& reading, Locking locking)
+      : writing_(writing), reading_(reading) {
+    if (locking == Locking::kWait) {
+      writing_.lock();
+      reading_.lock();
+      are_held_ = true;
+      return;
+    }
+    constexpr int kTries = 1000;
+    for (int tries = 0; tries < kTries && !are_held_; ++tries) {
+      are_held_ = try_both();
+      if (!are_held_) os::relax();
+    }
+  }
+  ~BothLocks() {
+    if (!are_held_) return;
+    reading_.unlock();
+    writing_.unlock();
+  }
+  BothLocks(const BothLocks&) = delete;
+  BothLocks& operator=(const BothLocks&) = delete;
+
+  explicit operator bool() const { return are_held_; }
+
+ private:
+  bool try_both() {
+    if (!writing_.try_lock()) return false;
+    if (reading_.try_lock()) return true;
+    writing_.unlock();
+    return false;
+  }
+
+  os::WordLock& writing_;
+  os::WordLock& reading_;
+  bool are_held_ = false;
+};
+
+}  // namespace
+
 std::shared_ptr<Attachment> DataPath::current() const {
   const std::lock_guard<os::WordLock> lock(incoming_.lock());
   return attachment_;
 }
 
-void DataPath::set_verdicts(int for_read, int for_write) {
-  const int old_for_read = incoming_.inbox().state().set_verdict(for_read);
-  const int old_for_write = outgoing_.state().set_verdict(for_write);
-  if (old_for_read != for_read || old_for_write != for_write) wake_waiting_calls();
+void DataPath::set_verdicts(Verdicts verdicts) {
+  const int old_for_read = incoming_.inbox().state().set_verdict(verdicts.for_read);
+  const int old_for_write = outgoing_.state().set_verdict(verdicts.for_write);
+  if (old_for_read != verdicts.for_read || old_for_write != verdicts.for_write) {
+    wake_waiting_calls();
+  }
 }
 
 bool DataPath::found_corrupt() const {
@@ -28,38 +76,44 @@ void DataPath::wake_waiting_calls() {
   channel::ring(attachment_->page().room_wake[attachment_->outgoing()].line);
 }
 
-void DataPath::prepare_to_move() {
-  const std::lock_guard<os::WordLock> writing(outgoing_.lock());
-  const std::lock_guard<os::WordLock> reading(incoming_.lock());
-  outgoing_.reserve_former();
-  incoming_.inbox().reserve_former();
-}
-
 // Under both locks.
 void DataPath::note_whether_untidy() {
-  const Inbox& inbox = incoming_.inbox();
+  Inbox& inbox = incoming_.inbox();
   is_untidy_.store(inbox.has_left() || !outgoing_.former().is_empty() || !inbox.former().is_empty(),
                    memory_order_relaxed);
 }
 
-void DataPath::tidy_former_segments() {
-  Dropped dropped;  // unmapped after the locks are free
-  const std::lock_guard<os::WordLock> writing(outgoing_.lock());
-  const std::lock_guard<os::WordLock> reading(incoming_.lock());
-  Inbox& inbox = incoming_.inbox();
-  try {
-    dropped.reserve(outgoing_.former().count() + inbox.former().count());
-  } catch (const std::bad_alloc&) {
-    return;  // upkeep comes again
-  }
-  if (inbox.has_left()) {
-    release_role_if_unused();
-  } else {
-    (void)outgoing_.carry_over();
-  }
-  outgoing_.drop_unwanted(dropped);
-  inbox.drop_unwanted(dropped);
+bool DataPath::finish_move(Move& move, Verdicts verdicts, Locking locking) {
+  const BothLocks locks(outgoing_.lock(), incoming_.lock(), locking);
+  if (!locks) return false;
+  incoming_.finish_move(move);
+  outgoing_.finish_move(move);
+  std::swap(attachment_, move.next);
   note_whether_untidy();
+  // A call that reads from the new master may answer it at once.
+  incoming_.inbox().state().set_verdict(verdicts.for_read);
+  outgoing_.state().set_verdict(verdicts.for_write);
+  return true;
+}
+
+void DataPath::tidy_former_segments() {
+  // Unmapped after the locks are free.
+  std::list<FormerWriteEnd> dropped_outgoing;
+  std::list<FormerReadEnd> dropped_incoming;
+  bool is_role_over = false;
+  {
+    const BothLocks locks(outgoing_.lock(), incoming_.lock(), Locking::kWait);
+    Inbox& inbox = incoming_.inbox();
+    if (inbox.has_left()) {
+      is_role_over = must_release_role();
+    } else {
+      (void)outgoing_.carry_over();
+    }
+    outgoing_.former().drop_unwanted(dropped_outgoing);
+    inbox.former().drop_unwanted(dropped_incoming);
+    note_whether_untidy();
+  }
+  if (is_role_over) release_role();
 }
 
 void DataPath::consume_handed_out() {
@@ -67,24 +121,35 @@ void DataPath::consume_handed_out() {
   incoming_.inbox().consume_handed_out();
 }
 
-void DataPath::leave_seat() {
-  // No call is inside the segment when another process can take the role.
-  const std::lock_guard<os::WordLock> writing(outgoing_.lock());
-  const std::lock_guard<os::WordLock> reading(incoming_.lock());
-  incoming_.inbox().leave(attachment_->segment().is_superseded());
-  note_whether_untidy();
-  release_role_if_unused();
+bool DataPath::leave_role(Locking locking) {
+  bool is_role_over;
+  {
+    const BothLocks locks(outgoing_.lock(), incoming_.lock(), locking);
+    if (!locks) return false;
+    incoming_.inbox().leave(attachment_->segment().is_superseded());
+    note_whether_untidy();
+    is_role_over = must_release_role();
+  }
+  // Every later call sees that the role was left: none is inside the segment when
+  // another process can take the role.
+  if (is_role_over) release_role();
+  return true;
 }
 
-// Under both locks.
-void DataPath::release_role_if_unused() {
-  os::LockFile& locks = attachment_->segment().locks();
-  if (has_any_out() || !locks.is_open()) return;
+// Under both locks. True once.
+bool DataPath::must_release_role() {
+  if (has_any_out() || is_role_released_) return false;
+  is_role_released_ = true;
+  return true;
+}
+
+// A system call, so without the locks.
+void DataPath::release_role() {
   layout::RoleRecord& own = attachment_->own_record();
   if (own.incarnation.load(memory_order_relaxed) == attachment_->incarnation()) {
     own.left.store(attachment_->incarnation(), memory_order_release);
   }
-  locks.close();
+  attachment_->segment().locks().close();
 }
 
 }  // namespace eshm::endpoint

@@ -10,13 +10,27 @@
 
 namespace eshm::endpoint {
 
+// What calls answer instead of their work; SUCCESS: they work.
+struct Verdicts {
+  int for_read = ESHM_SUCCESS;
+  int for_write = ESHM_SUCCESS;
+};
+
+// kWait: for as long as a call may hold a lock. kTry: for moments only, for a caller that
+// a thread of lower priority must not keep.
+enum class Locking { kWait, kTry };
+
 class DataPath {
  public:
   DataPath(const Settings& settings, std::shared_ptr<Attachment> attachment)
       : DataPath(settings, attachment, attachment->take_ends()) {}
-  void set_in_call_upkeep(InCallUpkeep* upkeep) {
-    outgoing_.set_in_call_upkeep(upkeep);
-    incoming_.set_in_call_upkeep(upkeep);
+  void set_in_call_upkeep(InCallUpkeep* upkeep, uint32_t interval) {
+    outgoing_.set_in_call_upkeep(upkeep, interval);
+    incoming_.set_in_call_upkeep(upkeep, interval);
+  }
+  void hold_calls(bool are_held) {
+    outgoing_.hold_calls(are_held);
+    incoming_.hold_calls(are_held);
   }
 
   // ---- for callers, on any thread ----
@@ -25,7 +39,7 @@ class DataPath {
   const OutgoingPath& outgoing() const { return outgoing_; }
   IncomingPath& incoming() { return incoming_; }
   const IncomingPath& incoming() const { return incoming_; }
-  // These may end the last use of a former segment, or of a seat that was left.
+  // These may end the last use of a former segment, or of a role that was left.
   int publish(void* data, size_t size) {
     const int code = outgoing_.publish(data, size);
     return os::rarely(code == ESHM_ERROR_SUPERSEDED) ? tidy_after(code) : code;
@@ -38,26 +52,27 @@ class DataPath {
 
   Attachment& attachment() const { return *attachment_; }
   // What calls answer from now on instead of their work. Wakes the waiting ones.
-  void set_verdicts(int for_read, int for_write);
+  void set_verdicts(Verdicts verdicts);
   void wake_waiting_calls();
   bool found_corrupt() const;
 
-  // Makes room for what move_to() keeps. Throws bad_alloc, and has changed nothing.
-  void prepare_to_move();
-  // Exchanges the segment, calls `while_exchanged()` before any call can be inside
-  // it, and returns the former attachment.
-  template <class WhileExchanged>
-  std::shared_ptr<Attachment> move_to(std::shared_ptr<Attachment> next,
-                                      const WhileExchanged& while_exchanged);
   // Continues what a move has left to do, and drops what is not wanted any more.
   void tidy_former_segments();
   bool is_untidy() const { return is_untidy_.load(std::memory_order_relaxed); }
 
-  // A clean end: nothing that was read is shown to the next reader.
-  void consume_handed_out();
+  // The following take both locks, and only for a few moments. With Locking::kTry they
+  // do nothing and answer false if a call holds one of them for longer.
+  //
+  // Writes ahead to the move's segment what this one holds for the former peer.
+  void prepare_move(Move& move) { outgoing_.prepare_move(move); }
+  // Exchanges the segment, and the verdicts with it.
+  bool finish_move(Move& move, Verdicts verdicts, Locking locking);
   // The role is over for this process. Its lock is released when nothing is out on
   // loan or borrowed: a successor would overwrite that, or be overwritten by it.
-  void leave_seat();
+  bool leave_role(Locking locking);
+
+  // A clean end: nothing that was read is shown to the next reader.
+  void consume_handed_out();
 
  private:
   DataPath(const Settings& settings, const std::shared_ptr<Attachment>& attachment,
@@ -66,7 +81,8 @@ class DataPath {
         outgoing_(settings, attachment, ends.out),
         incoming_(settings, attachment, ends.in) {}
 
-  void release_role_if_unused();
+  bool must_release_role();
+  void release_role();
   void note_whether_untidy();
   int tidy_after(int code) {
     if (os::rarely(is_untidy())) tidy_former_segments();
@@ -79,22 +95,9 @@ class DataPath {
   std::shared_ptr<Attachment> attachment_;  // upkeep changes it under both locks
   OutgoingPath outgoing_;
   IncomingPath incoming_;
-  // Former segments are kept, or a seat that was left. Stored under both locks.
+  bool is_role_released_ = false;  // under both locks
+  // Former segments are kept, or a role that was left. Stored under both locks.
   std::atomic<bool> is_untidy_{false};
 };
-
-template <class WhileExchanged>
-std::shared_ptr<Attachment> DataPath::move_to(std::shared_ptr<Attachment> next,
-                                              const WhileExchanged& while_exchanged) {
-  const Ends ends = next->take_ends();
-  const std::lock_guard<os::WordLock> writing(outgoing_.lock());
-  const std::lock_guard<os::WordLock> reading(incoming_.lock());
-  incoming_.move_to(next, ends.in);
-  outgoing_.move_to(next, ends.out);
-  std::swap(attachment_, next);
-  note_whether_untidy();
-  while_exchanged();
-  return next;
-}
 
 }  // namespace eshm::endpoint

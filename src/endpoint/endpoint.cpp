@@ -14,6 +14,13 @@ namespace eshm::endpoint {
 using std::memory_order_relaxed;
 using std::memory_order_release;
 
+namespace {
+
+// How many calls may pass before one notices that the service thread is late.
+constexpr uint32_t kCallsPerUpkeep = 16;
+
+}  // namespace
+
 // ---- opening and closing -----------------------------------------------------
 
 Failure Endpoint::open(Settings settings, std::unique_ptr<Endpoint>& out) {
@@ -31,13 +38,14 @@ Failure Endpoint::begin(const Settings& settings, std::unique_ptr<Attachment> at
   try {
     std::unique_ptr<Endpoint> fresh(new Endpoint(settings, std::move(attachment)));
     if (settings.use_threads) {
+      const bool may_run_in_calls = (settings.flags & ESHM_FLAG_NO_UPKEEP_IN_CALLS) == 0;
+      fresh->upkeep_.set_served(may_run_in_calls ? &Service::last_tick_ns() : nullptr);
       const int failure = Service::add(&fresh->upkeep_);
       if (failure != 0) {
         fresh->close();
         return fail(ESHM_ERROR_SHM_CREATE,
                     about(settings) + "no service thread: " + std::strerror(failure), failure);
       }
-      fresh->is_served_ = true;
     } else if (fresh->notices_.are_pending()) {
       fresh->notices_.deliver();
     }
@@ -55,12 +63,11 @@ Endpoint::Endpoint(const Settings& settings, std::unique_ptr<Attachment> attachm
       data_(settings_, std::move(attachment)),
       notices_(settings_),
       upkeep_(settings_, data_, notices_) {
-  if (!settings_.use_threads) data_.set_in_call_upkeep(&upkeep_);
-  upkeep_.check_peer_at_once();
+  data_.set_in_call_upkeep(&upkeep_, settings_.use_threads ? kCallsPerUpkeep : 1);
 }
 
 Failure Endpoint::close() {
-  if (is_served_) Service::remove(&upkeep_);
+  if (settings_.use_threads) Service::remove(&upkeep_);
   Waiters::remove(data_.incoming());
   notices_.set_callback(nullptr, nullptr, nullptr);
   if (notices_.are_pending()) notices_.deliver();  // lines for the log
@@ -81,16 +88,17 @@ Failure Endpoint::close() {
 // ---- asking ----------------------------------------------------------------------
 
 ESHMPeerState Endpoint::peer_state() {
-  run_upkeep_in_call();
+  upkeep_.run_in_call();
+  data_.incoming().mark_call_now();
   return upkeep_.peer_state();
 }
 
 void Endpoint::beat() {
-  if (!upkeep_.has_left_seat()) {
-    data_.current()->own_beats().fetch_add(1, memory_order_relaxed);
-  }
-  run_upkeep_in_call();
+  upkeep_.beat();
+  upkeep_.run_in_call();
 }
+
+void Endpoint::hold_heartbeat(bool is_held) { upkeep_.hold_heartbeat(is_held); }
 
 void Endpoint::get_stats(ESHMStats& stats) {
   const ESHMPeerState peer = peer_state();

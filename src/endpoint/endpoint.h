@@ -36,6 +36,7 @@ class Endpoint : public Handle {
   ESHMRole role() const { return settings_.role; }
   ESHMPeerState peer_state();
   void beat();
+  void hold_heartbeat(bool is_held);
   void get_stats(ESHMStats& stats);
   void get_stats_ex(ESHMStatsEx& stats);
   Notices& notices() { return notices_; }
@@ -44,9 +45,6 @@ class Endpoint : public Handle {
   Endpoint(const Settings& settings, std::unique_ptr<Attachment> attachment);
   static Failure begin(const Settings& settings, std::unique_ptr<Attachment> attachment,
                        std::unique_ptr<Endpoint>& out);
-  void run_upkeep_in_call() {
-    if (!settings_.use_threads) upkeep_.run_in_call();
-  }
   std::string name_of_peer(const Attachment& link) const;
   std::string explain_superseded(const Attachment& link) const;
 
@@ -54,7 +52,6 @@ class Endpoint : public Handle {
   DataPath data_;
   Notices notices_;
   Upkeep upkeep_;
-  bool is_served_ = false;  // by the service thread
   std::mutex stats_mutex_;
   uint64_t last_beats_[2] = {0, 0};  // of the get_stats before
 };

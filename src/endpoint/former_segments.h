@@ -6,29 +6,35 @@
 #pragma once
 
 #include <cstdint>
+#include <list>
 #include <memory>
-#include <vector>
 
 #include "endpoint/attachment.h"
 #include "endpoint/ends.h"
 
 namespace eshm::endpoint {
 
-// Attachments whose last reference goes after the caller has left its locks:
-// unmapping takes long.
-using Dropped = std::vector<std::shared_ptr<Attachment>>;
+struct FormerWriteEnd {
+  std::shared_ptr<Attachment> attachment;
+  WriteEnd end;
+  bool is_carried = false;  // its queue's rest is being carried over
+  uint64_t cursor = 0;      // how far it has been
+};
 
-// The outgoing ends. Under the write lock.
+struct FormerReadEnd {
+  std::shared_ptr<Attachment> attachment;
+  ReadEnd end;
+  bool is_unread = false;  // its queue is still to be read
+};
+
+// The outgoing ends. Under the write lock. Nothing here allocates or unmaps: list nodes
+// are made before the lock is taken, and destroyed after it is free.
 class FormerOutgoing {
  public:
-  // Room for one more, so that keep() cannot fail. Throws bad_alloc.
-  void reserve_one() { segments_.reserve(segments_.size() + 1); }
-  // Keeps an end if something of it is wanted. `is_carried`: the messages of its
-  // queue that the former master did not consume are carried over.
-  void keep(const std::shared_ptr<Attachment>& attachment, const WriteEnd& end, bool is_carried);
+  // Keeps the end in the only node of `room` if something of it is wanted.
+  void keep(std::list<FormerWriteEnd>& room);
 
   bool is_empty() const { return segments_.empty(); }
-  size_t count() const { return segments_.size(); }
   bool is_carrying() const { return carried_ != 0; }
   // Writes the rest of the former queues to `to`, in its order. kFull: there is
   // no room for all of it yet. `count`: messages that count in the new segment now.
@@ -37,31 +43,20 @@ class FormerOutgoing {
   // Ends a loan that was made in a former segment. kNotLoaned: none of them has it.
   channel::WriteResult discard(const void* payload);
 
-  // Moves what is not wanted any more to `dropped`, which has room for count().
-  void drop_unwanted(Dropped& dropped);
+  // Moves what is not wanted any more to `dropped`.
+  void drop_unwanted(std::list<FormerWriteEnd>& dropped);
 
  private:
-  struct Former {
-    std::shared_ptr<Attachment> attachment;
-    WriteEnd end;
-    bool is_carried;
-    uint64_t cursor = 0;  // how far it has been carried
-  };
-
-  channel::WriteResult carry_one(Former& former, WriteEnd& to, uint64_t& count);
-
-  std::vector<Former> segments_;  // oldest first
-  uint32_t carried_ = 0;          // how many of them are being carried over
+  std::list<FormerWriteEnd> segments_;  // oldest first
+  uint32_t carried_ = 0;                // how many of them are being carried over
 };
 
-// The incoming ends. Under the read lock.
+// The incoming ends, likewise. Under the read lock.
 class FormerIncoming {
  public:
-  void reserve_one() { segments_.reserve(segments_.size() + 1); }
-  void keep(const std::shared_ptr<Attachment>& attachment, const ReadEnd& end, bool is_unread);
+  void keep(std::list<FormerReadEnd>& room);
 
   bool is_empty() const { return segments_.empty(); }
-  size_t count() const { return segments_.size(); }
   bool have_unread() const { return unread_ != 0; }
   // Calls take(ReadEnd&), which answers an ESHMError, for the former queues,
   // oldest first, until one answers with a message or with why there is none for
@@ -71,22 +66,21 @@ class FormerIncoming {
 
   // Gives back a borrow that was made in a former segment. False: it was not.
   bool release(const channel::Borrowed& borrowed);
-  void drop_unwanted(Dropped& dropped);
+  void drop_unwanted(std::list<FormerReadEnd>& dropped);
 
  private:
-  struct Former {
-    std::shared_ptr<Attachment> attachment;
-    ReadEnd end;
-    bool is_unread;  // its queue is still to be read
-  };
-
-  std::vector<Former> segments_;  // oldest first
-  uint32_t unread_ = 0;           // how many of them are still to be read
+  std::list<FormerReadEnd> segments_;  // oldest first
+  uint32_t unread_ = 0;                // how many of them are still to be read
 };
+
+// Writes one unread message after another to `to`, up to `end` in the former queue.
+// kDone: that end is reached.
+channel::WriteResult carry_messages(const channel::QueueWriter& from, uint64_t& cursor,
+                                    uint64_t end, WriteEnd& to, uint64_t& count);
 
 template <class Take>
 int FormerIncoming::take(const Take& take) {
-  for (Former& former : segments_) {
+  for (FormerReadEnd& former : segments_) {
     if (!former.is_unread) continue;
     const int code = take(former.end);
     if (code == ESHM_SUCCESS || code == ESHM_ERROR_BUFFER_TOO_SMALL ||

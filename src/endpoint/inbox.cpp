@@ -73,13 +73,16 @@ void Inbox::leave(bool is_superseded) {
   end_.queue.let_go();
 }
 
-void Inbox::move_to(const ReadEnd& end, const std::shared_ptr<Attachment>& former) {
-  ReadEnd former_end = std::exchange(end_, end);
-  if (former_end.is_queue && !former_end.drain_to_mark()) {
+void Inbox::finish_move(Move& move, const std::shared_ptr<Attachment>& former) {
+  FormerReadEnd& kept = move.incoming.front();
+  kept.attachment = former;
+  kept.end = std::exchange(end_, move.ends.in);
+  kept.is_unread = kept.end.is_queue;
+  if (kept.is_unread && !kept.end.drain_to_mark()) {
     // Its master ended without a mark.
-    former_end.queue.drain_to(former->end_of_queue(former->incoming()));
+    kept.end.queue.drain_to(former->end_of_queue(former->incoming()));
   }
-  former_.keep(former, former_end, former_end.is_queue);
+  former_.keep(move.incoming);
   reads_elsewhere_ = reads_elsewhere_ || former_.have_unread();
 }
 

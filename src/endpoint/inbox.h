@@ -10,7 +10,7 @@
 #include <atomic>
 
 #include "channel/wakeup.h"
-#include "endpoint/former_segments.h"
+#include "endpoint/move.h"
 #include "endpoint/path_state.h"
 #include "os/cpu.h"
 
@@ -71,19 +71,17 @@ class Inbox {
 
   // A clean end: nothing that was handed out is shown again.
   void consume_handed_out() { end_.consume_handed_out(); }
-  // The role is over for good. `drains`: the segment was superseded before, so no
-  // other process will read what is left in it.
+  // The role is over for good. In a superseded segment no other process will read what
+  // is left of a queue, so this one still may.
   void leave(bool is_superseded);
   bool has_left() const { return has_left_; }
 
   // ---- for the exchange of segments ----
 
-  void reserve_former() { former_.reserve_one(); }
-  // Leaves the segment for another. What is unread in its queue is still read
-  // first, up to `end_of_queue` if nobody marked the segment.
-  void move_to(const ReadEnd& end, const std::shared_ptr<Attachment>& former);
-  const FormerIncoming& former() const { return former_; }
-  void drop_unwanted(Dropped& dropped) { former_.drop_unwanted(dropped); }
+  // Leaves the segment for the move's. What is unread in its queue is still read first:
+  // up to the mark, or to its end if the segment has no mark.
+  void finish_move(Move& move, const std::shared_ptr<Attachment>& former);
+  FormerIncoming& former() { return former_; }
 
  private:
   int take_from(ReadEnd& end, Request request, bool thorough, Taken& taken);

@@ -4,6 +4,7 @@ namespace eshm::endpoint {
 
 using std::memory_order_acquire;
 using std::memory_order_relaxed;
+using std::memory_order_release;
 
 namespace {
 
@@ -25,6 +26,7 @@ int IncomingPath::take_waiting(Request request, uint32_t timeout_ms, Taken& take
   if (code == ESHM_SUCCESS || code == ESHM_ERROR_TIMEOUT) {
     spin_time_.learn(os::monotonic_ns() - began);
   }
+  if (has_event_fd()) drain_event_fd();
   return code;
 }
 
@@ -50,6 +52,7 @@ int IncomingPath::release(const ESHMView& view) {
   borrowed.serial = view.internal[kSerial];
   borrowed.segment = view.internal[kSegment];
   const std::lock_guard<os::WordLock> lock(lock_);
+  mark_call(inbox_.end().has_successor());
   const bool was_borrowed = inbox_.release(borrowed);
   return was_borrowed ? ESHM_SUCCESS : ESHM_ERROR_INVALID_PARAM;
 }
@@ -59,9 +62,23 @@ Inbox::Counts IncomingPath::counts() const {
   return inbox_.counts();
 }
 
-void IncomingPath::move_to(std::shared_ptr<Attachment> next, const ReadEnd& end) {
-  const std::shared_ptr<Attachment> former = std::exchange(attachment_, std::move(next));
-  inbox_.move_to(end, former);
+void IncomingPath::finish_move(Move& move) {
+  const std::shared_ptr<Attachment> former = std::exchange(attachment_, move.next);
+  inbox_.finish_move(move, former);
+  aim_calls();
+}
+
+void IncomingPath::prepare_to_wait(uint64_t now_ns) {
+  run_upkeep_in_call();
+  if (now_ns - last_wait_mark_ns_.load(memory_order_relaxed) < kHeartbeatIntervalNs) return;
+  call_upkeep();
+  last_wait_mark_ns_.store(now_ns, memory_order_relaxed);
+  mark_call_now();
+}
+
+void IncomingPath::mark_call_now() {
+  const std::lock_guard<os::WordLock> lock(lock_);
+  mark_call(inbox_.end().has_successor());
 }
 
 // ---- polling without reading -----------------------------------------------------
@@ -82,6 +99,12 @@ uint32_t IncomingPath::announce_locked() {
   return channel::announce(*inbox_.end().wake, inbox_.end().announcer);
 }
 
+bool IncomingPath::announce_then_poll() {
+  const std::lock_guard<os::WordLock> lock(lock_);
+  announce_locked();
+  return is_ready_locked(true);
+}
+
 bool IncomingPath::announce(const std::atomic<uint32_t>*& word, uint32_t& key) {
   const std::lock_guard<os::WordLock> lock(lock_);
   word = &inbox_.end().wake->doorbell;
@@ -95,19 +118,19 @@ bool IncomingPath::announce(const std::atomic<uint32_t>*& word, uint32_t& key) {
 // announcement. So the read that leaves nothing unread announces, and polls once
 // more: either that poll finds the next message, or its writer rings.
 [[gnu::noinline]] void IncomingPath::drain_event_fd() {
-  if (!event_fd_.may_be_set() || is_ready_locked(false)) return;
+  const std::lock_guard<os::WordLock> draining(event_fd_lock_);
+  if (!event_fd_.may_be_set() || is_ready(false)) return;
   event_fd_.drain();
-  announce_locked();
-  if (is_ready_locked(true)) event_fd_.set();
+  if (announce_then_poll()) event_fd_.set();
 }
 
 int IncomingPath::open_event_fd(int& descriptor) {
-  const std::lock_guard<os::WordLock> lock(lock_);
+  const std::lock_guard<os::WordLock> draining(event_fd_lock_);
   if (!event_fd_.is_open() || !event_fd_.is_still_ours()) {
     const int failure = event_fd_.open();
     if (failure != 0) return failure;
-    announce_locked();
-    if (is_ready_locked(true)) event_fd_.set();
+    has_event_fd_.store(true, memory_order_release);
+    if (announce_then_poll()) event_fd_.set();
   }
   descriptor = event_fd_.get();
   return 0;

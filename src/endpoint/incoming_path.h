@@ -14,7 +14,7 @@ class IncomingPath final : public Path, public Waiters::Listened {
  public:
   IncomingPath(const Settings& settings, std::shared_ptr<Attachment> attachment,
                const ReadEnd& end)
-      : Path(settings, std::move(attachment)),
+      : Path(settings, std::move(attachment), layout::kReading),
         inbox_(role_, end),
         spin_time_(settings.spin_us) {}
 
@@ -34,13 +34,17 @@ class IncomingPath final : public Path, public Waiters::Listened {
   bool announce(const std::atomic<uint32_t>*& word, uint32_t& key);
   const Settings& settings() const { return settings_; }
   SpinTime& spin_time() { return spin_time_; }
-  void prepare_to_wait() const { run_upkeep_in_call(); }
+  // Before a wait for many, and in each piece of it: upkeep, and a sign of life, at most
+  // one each millisecond.
+  void prepare_to_wait(uint64_t now_ns);
+  // A sign of life from a call that has another reason to take the lock.
+  void mark_call_now();
 
   // ---- for the waiter threads ----
 
   Waiters::Doorbell doorbell() const final;
   uint64_t longest_wait_ns() const final { return longest_park_ns(settings_); }
-  bool has_event_fd() const final { return event_fd_.is_open(); }
+  bool has_event_fd() const final { return has_event_fd_.load(std::memory_order_acquire); }
   int open_event_fd(int& descriptor) final;
   void set_event_fd() final { event_fd_.set(); }
 
@@ -48,7 +52,7 @@ class IncomingPath final : public Path, public Waiters::Listened {
 
   Inbox& inbox() { return inbox_; }
   const Inbox& inbox() const { return inbox_; }
-  void move_to(std::shared_ptr<Attachment> next, const ReadEnd& end);
+  void finish_move(Move& move);
 
  private:
   int take(Request request, uint32_t timeout_ms, Taken& taken);
@@ -57,12 +61,17 @@ class IncomingPath final : public Path, public Waiters::Listened {
   int take_waiting(Request request, uint32_t timeout_ms, Taken& taken);
   bool is_ready_locked(bool thorough) { return inbox_.is_ready(thorough); }
   uint32_t announce_locked();
+  bool announce_then_poll();
   void drain_event_fd();
 
   Inbox inbox_;
-  // Changes under the lock and the waiters' mutex, used under either.
-  os::EventFd event_fd_;
   SpinTime spin_time_;
+  std::atomic<uint64_t> last_wait_mark_ns_{0};
+  std::atomic<bool> has_event_fd_{false};
+  // Changes under its own lock and the waiters' mutex, used under either. A read takes
+  // its lock after the read lock is free: no system call is made under that.
+  os::WordLock event_fd_lock_;
+  os::EventFd event_fd_;
 };
 
 ESHM_ALWAYS_INLINE void IncomingPath::fill_info(const Taken& taken, ESHMMessageInfo& info) const {
@@ -75,8 +84,8 @@ ESHM_ALWAYS_INLINE void IncomingPath::fill_info(const Taken& taken, ESHMMessageI
 }
 
 ESHM_ALWAYS_INLINE int IncomingPath::take_locked(Request request, bool thorough, Taken& taken) {
+  mark_call(inbox_.end().has_successor());
   const int code = inbox_.take(request, thorough, taken);
-  if (os::rarely(event_fd_.is_open())) drain_event_fd();
   return code;
 }
 
@@ -88,6 +97,7 @@ ESHM_ALWAYS_INLINE int IncomingPath::take_now(Request request, Taken& taken) {
 ESHM_ALWAYS_INLINE int IncomingPath::take(Request request, uint32_t timeout_ms, Taken& taken) {
   run_upkeep_in_call();
   const int code = take_now(request, taken);
+  if (os::rarely(has_event_fd_.load(std::memory_order_relaxed))) drain_event_fd();
   if (code != ESHM_ERROR_NO_DATA || timeout_ms == 0) return code;
   Taken later;
   const int later_code = take_waiting(request, timeout_ms, later);

@@ -18,6 +18,10 @@ namespace {
 constexpr uint64_t kShortestPauseNs = 50'000;
 constexpr uint64_t kLongestPauseNs = os::kNsPerMs;
 
+PeerWatch watch_of(const Settings& settings) {
+  return PeerWatch(settings.stale_threshold_ms * os::kNsPerMs, false, silence_of(settings, true));
+}
+
 int index_of(ESHMRole role) { return role == ESHM_ROLE_MASTER ? 0 : 1; }
 
 }  // namespace
@@ -37,8 +41,7 @@ Failure Observer::open(Settings settings, std::unique_ptr<Observer>& out) {
 Observer::Observer(Settings settings)
     : Handle(true),
       settings_(std::move(settings)),
-      watch_{PeerWatch(settings_.stale_threshold_ms * os::kNsPerMs),
-             PeerWatch(settings_.stale_threshold_ms * os::kNsPerMs)} {}
+      watch_{watch_of(settings_), watch_of(settings_)} {}
 
 // ---- reading ---------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ Failure Opening::pause_after(RoleSeeker::Step& step) {
   if (patience == 0) passing_since_ns_ = now;
   if (step.verdict == Verdict::kNoMaster) return wait_for_master(std::move(step.failure));
   if (step.verdict == Verdict::kComparing) {
-    os::sleep_until(os::Deadline::after_ns(os::kNsPerMs));
+    os::sleep_until(os::Deadline::after_ns(RoleSeeker::kCompareIntervalNs));
     return success();
   }
   if (now - passing_since_ns_ >= patience) {

@@ -1,6 +1,10 @@
 #include "endpoint/outgoing_path.h"
 
+#include <new>
 #include <utility>
+#include <vector>
+
+#include "channel/copy.h"
 
 namespace eshm::endpoint {
 
@@ -54,8 +58,8 @@ int OutgoingPath::write_waiting(const void* data, size_t size, uint32_t timeout_
 int OutgoingPath::loan(size_t size, void*& data) {
   run_upkeep_in_call();
   const std::lock_guard<os::WordLock> lock(lock_);
-  if (size > end_.largest) return ESHM_ERROR_BUFFER_TOO_SMALL;
   const int refusal = refuse_to_write();
+  if (size > end_.largest) return ESHM_ERROR_BUFFER_TOO_SMALL;
   if (refusal != ESHM_SUCCESS) return refusal;
   if (former_.is_carrying()) {
     const int carried = carry_over();
@@ -68,8 +72,8 @@ int OutgoingPath::publish(void* data, size_t size) {
   run_upkeep_in_call();
   {
     const std::lock_guard<os::WordLock> lock(lock_);
-    if (size > end_.largest) return ESHM_ERROR_BUFFER_TOO_SMALL;
     const int refusal = refuse_to_write();
+    if (size > end_.largest) return ESHM_ERROR_BUFFER_TOO_SMALL;
     if (refusal != ESHM_SUCCESS && refusal != ESHM_ERROR_SUPERSEDED) return refusal;
     if (refusal == ESHM_SUCCESS) {
       const channel::WriteResult result = end_.publish(data, size, time_of_publication(end_));
@@ -83,6 +87,7 @@ int OutgoingPath::publish(void* data, size_t size) {
 
 int OutgoingPath::discard(void* data) {
   const std::lock_guard<os::WordLock> lock(lock_);
+  mark_call(end_.has_successor());
   channel::WriteResult result = end_.discard(data);
   // In a queue the loan may have kept later messages from being visible.
   if (result == channel::WriteResult::kDone && channel::is_announced(*end_.wake)) {
@@ -99,23 +104,84 @@ uint64_t OutgoingPath::messages_written() const {
 
 // ---- the exchange of segments ----------------------------------------------------
 
-void OutgoingPath::move_to(const std::shared_ptr<Attachment>& next, const WriteEnd& end) {
-  const std::shared_ptr<Attachment> former_attachment = std::exchange(attachment_, next);
-  const WriteEnd former_end = std::exchange(end_, end);
-  written_elsewhere_ += former_end.written();
-  if (!former_end.is_queue) {
-    // What was said last holds in the new segment, too.
+void OutgoingPath::prepare_move(Move& move) {
+  if (!end_.is_queue) return copy_newest(move);
+  carry_committed(move);
+  carry_committed(move);  // what came during the first pass, which may have taken long
+}
+
+void OutgoingPath::carry_committed(Move& move) {
+  uint64_t end;
+  {
+    const std::lock_guard<os::WordLock> lock(lock_);
+    end_.queue.freeze();
+    // Behind an open loan the records are not final: they come with the exchange.
+    end = end_.queue.committed_position();
+  }
+  const channel::WriteResult result =
+      carry_messages(end_.queue, move.cursor, end, move.ends.out, move.carried_count);
+  if (result == channel::WriteResult::kCorrupt) (void)code_of(result);
+}
+
+// The newest value of a LATEST channel, by way of private memory: while this copies it,
+// other threads may write newer ones over it. After some of those the exchange copies
+// what is the newest then.
+void OutgoingPath::copy_newest(Move& move) {
+  constexpr int kTries = 3;
+  std::vector<std::byte> value;
+  for (int tries = 0; tries < kTries; ++tries) {
+    uint64_t number;
     size_t size = 0;
-    const std::byte* const newest = former_end.latest.newest(size);
-    const bool is_written = newest != nullptr && size <= end_.largest &&
-                            end_.write(newest, size, os::monotonic_ns()) == channel::WriteResult::kDone;
+    const std::byte* newest;
+    {
+      const std::lock_guard<os::WordLock> lock(lock_);
+      number = end_.latest.newest_number();
+      newest = end_.latest.newest(size);
+    }
+    if (newest == nullptr || size > move.ends.out.largest) return;
+    try {
+      value.resize(size);
+    } catch (const std::bad_alloc&) {
+      return;  // then it is copied with the exchange
+    }
+    channel::copy_from_shared(value.data(), newest, size);
+    {
+      const std::lock_guard<os::WordLock> lock(lock_);
+      if (end_.latest.newest_number() != number) continue;
+    }
+    if (move.ends.out.write(value.data(), size, os::monotonic_ns()) !=
+        channel::WriteResult::kDone) {
+      return;
+    }
+    move.carried_newest = number;
+    ++move.carried_count;
+    channel::ring(*move.ends.out.wake);
+    return;
+  }
+}
+
+void OutgoingPath::finish_move(Move& move) {
+  FormerWriteEnd& former = move.outgoing.front();
+  former.attachment = std::exchange(attachment_, move.next);
+  former.end = std::exchange(end_, move.ends.out);
+  aim_calls();
+  written_elsewhere_ += former.end.written();
+  former.is_carried = former.end.is_queue;
+  former.cursor = move.cursor;
+  written_elsewhere_ -= move.carried_count;  // they count here
+  if (!former.end.is_queue && former.end.latest.newest_number() != move.carried_newest) {
+    size_t size = 0;
+    const std::byte* const newest = former.end.latest.newest(size);
+    const bool is_written =
+        newest != nullptr && size <= end_.largest &&
+        end_.write(newest, size, os::monotonic_ns()) == channel::WriteResult::kDone;
     if (is_written) {
+      --written_elsewhere_;
       channel::ring(*end_.wake);
-      --written_elsewhere_;  // it counts here
     }
   }
-  former_.keep(former_attachment, former_end, former_end.is_queue);
-  (void)carry_over();
+  former_.keep(move.outgoing);
+  if (former_.is_carrying()) (void)carry_over();
 }
 
 // Of what the masters of former segments had not consumed. BUFFER_FULL: the new

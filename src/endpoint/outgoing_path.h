@@ -2,7 +2,7 @@
 // the channel. The usual way is inline, so that a write compiles to one function.
 #pragma once
 
-#include "endpoint/former_segments.h"
+#include "endpoint/move.h"
 #include "endpoint/path.h"
 #include "endpoint/path_state.h"
 
@@ -13,7 +13,7 @@ class OutgoingPath final : public Path {
  public:
   OutgoingPath(const Settings& settings, std::shared_ptr<Attachment> attachment,
                const WriteEnd& end)
-      : Path(settings, std::move(attachment)), end_(end) {}
+      : Path(settings, std::move(attachment), layout::kWriting), end_(end) {}
 
   int write(const void* data, size_t size, uint32_t timeout_ms);
   int loan(size_t size, void*& data);
@@ -25,26 +25,30 @@ class OutgoingPath final : public Path {
   uint64_t messages_written() const;  // takes the lock
   uint64_t wakes() const { return wakes_.load(std::memory_order_relaxed); }
 
+  // Writes to the move's segment what this one holds for the former peer. Takes the lock
+  // for moments only: no caller waits while a queue or a large value is copied.
+  void prepare_move(Move& move);
+
   // ---- for the exchange of segments, under the lock ----
 
   const WriteEnd& end() const { return end_; }
-  void reserve_former() { former_.reserve_one(); }
-  // Leaves the segment for `next`: the newest value is written again there, a
-  // queue's rest carried over.
-  void move_to(const std::shared_ptr<Attachment>& next, const WriteEnd& end);
+  // Leaves the segment for the move's. What was written since prepare_move() is
+  // written again there, the newest value or the rest of a queue.
+  void finish_move(Move& move);
   // Continues what a move has left to do.
   int carry_over();
-  const FormerOutgoing& former() const { return former_; }
-  void drop_unwanted(Dropped& dropped) { former_.drop_unwanted(dropped); }
+  FormerOutgoing& former() { return former_; }
 
  private:
-  int refuse_to_write() const;
+  int refuse_to_write();
   int refuse_under_mark() const;
   int write_locked(const void* data, size_t size);
   int write_now(const void* data, size_t size);
   int write_waiting(const void* data, size_t size, uint32_t timeout_ms);
   int finish_write();
   void wake_reader();
+  void copy_newest(Move& move);
+  void carry_committed(Move& move);
   int code_of(channel::WriteResult result);
 
   PathState state_;
@@ -58,11 +62,13 @@ inline uint64_t time_of_publication(const WriteEnd& end) {
   return end.is_stamped ? os::monotonic_ns() : 0;
 }
 
-// What keeps this end from writing now; SUCCESS: nothing.
-inline int OutgoingPath::refuse_to_write() const {
+// Marks the call, and answers what keeps this end from writing now; SUCCESS: nothing.
+inline int OutgoingPath::refuse_to_write() {
+  const bool has_successor = end_.has_successor();
+  mark_call(has_successor);
   const int verdict = state_.verdict.load(std::memory_order_relaxed);
   if (verdict != ESHM_SUCCESS) return verdict;
-  if (end_.has_successor()) return ESHM_ERROR_SUPERSEDED;
+  if (has_successor) return ESHM_ERROR_SUPERSEDED;
   if (end_.superseded->load(std::memory_order_relaxed) == 0) return ESHM_SUCCESS;
   return refuse_under_mark();
 }
@@ -77,8 +83,8 @@ ESHM_ALWAYS_INLINE int OutgoingPath::finish_write() {
 }
 
 ESHM_ALWAYS_INLINE int OutgoingPath::write_locked(const void* data, size_t size) {
-  if (size > end_.largest) return ESHM_ERROR_BUFFER_TOO_SMALL;
   const int refusal = refuse_to_write();
+  if (os::rarely(size > end_.largest)) return ESHM_ERROR_BUFFER_TOO_SMALL;
   if (refusal != ESHM_SUCCESS) return refusal;
   if (os::rarely(former_.is_carrying())) {
     const int carried = carry_over();

@@ -19,21 +19,49 @@ class Path {
   // segments. Upkeep takes the write lock, then the read lock, to exchange both.
   os::WordLock& lock() const { return lock_; }
 
-  // Before any call: from now on each call runs this upkeep first.
-  void set_in_call_upkeep(InCallUpkeep* upkeep) {
+  // Before any call: from now on every `interval`-th call, a power of two, runs this
+  // upkeep first.
+  void set_in_call_upkeep(InCallUpkeep* upkeep, uint32_t interval) {
     upkeep_ = upkeep;
-    has_in_call_upkeep_ = true;
+    upkeep_mask_ = interval - 1;
+  }
+  // Whether calls hide from the peer that this process lives. Takes the lock.
+  void hold_calls(bool is_held) {
+    const std::lock_guard<os::WordLock> lock(lock_);
+    are_calls_held_ = is_held;
+    aim_calls();
   }
   uint64_t parks() const { return parks_.load(std::memory_order_relaxed); }
 
  protected:
-  Path(const Settings& settings, std::shared_ptr<Attachment> attachment)
-      : settings_(settings), role_(attachment->role()), attachment_(std::move(attachment)) {}
+  Path(const Settings& settings, std::shared_ptr<Attachment> attachment, layout::CallKind kind)
+      : settings_(settings),
+        role_(attachment->role()),
+        kind_(kind),
+        attachment_(std::move(attachment)) {
+    aim_calls();
+  }
   ~Path() = default;
 
-  void run_upkeep_in_call() const {
-    if (os::rarely(has_in_call_upkeep_)) call_upkeep();
+  // At the beginning of each call, without the lock. Threads may lose each other's
+  // counts: then the upkeep comes a few calls later.
+  ESHM_ALWAYS_INLINE void run_upkeep_in_call() {
+    const uint32_t count = upkeep_count_.load(std::memory_order_relaxed) + 1;
+    upkeep_count_.store(count, std::memory_order_relaxed);
+    if (os::rarely((count & upkeep_mask_) == 0)) call_upkeep();
   }
+
+  // L1: this process lives. Under the lock, and only while the role is this process's:
+  // otherwise the word is its successor's. (A process that is stopped between that check
+  // and the store marks once more when it goes on; that puts a stale report off by one
+  // threshold, and can happen once a direction.)
+  ESHM_ALWAYS_INLINE void mark_call(bool has_successor) {
+    if (os::rarely(has_successor)) return;
+    calls_->store(calls_->load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+
+  // Under the lock, after the attachment was exchanged.
+  void aim_calls() { calls_ = are_calls_held_ ? &unseen_calls_ : &attachment_->own_calls(kind_); }
 
   // Spins until `spin_end_ns`, then parks, in pieces no longer than a park may be.
   // poll() answers `nothing` as long as the wait continues; poll_then_park(until,
@@ -48,16 +76,20 @@ class Path {
   int announce_and_park(int nothing, layout::WakeLine* const& line, const uint32_t& announcer,
                         os::Deadline until, PieceEnd& end, const Poll& poll);
 
-  // Out of the way of the calls that have a service thread.
-  [[gnu::noinline, gnu::cold]] void call_upkeep() const { upkeep_->run_in_call(); }
+  [[gnu::noinline]] void call_upkeep() { upkeep_->run_in_call(); }
 
   const Settings& settings_;
   const ESHMRole role_;
-  bool has_in_call_upkeep_ = false;  // else the service thread does the upkeep
+  const layout::CallKind kind_;
   InCallUpkeep* upkeep_ = nullptr;
 
   alignas(64) mutable os::WordLock lock_;
-  std::shared_ptr<Attachment> attachment_;  // under the lock
+  std::atomic<uint32_t> upkeep_count_{0};
+  uint32_t upkeep_mask_ = 0;
+  std::atomic<uint64_t>* calls_ = nullptr;  // under the lock, as what follows
+  std::shared_ptr<Attachment> attachment_;
+  bool are_calls_held_ = false;
+  std::atomic<uint64_t> unseen_calls_{0};
   std::atomic<uint64_t> parks_{0};
 };
 
@@ -68,7 +100,7 @@ int Path::wait(int nothing, uint32_t timeout_ms, uint64_t spin_end_ns, const Pol
   return wait_in_pieces(
       nothing, os::Deadline::after_ms(timeout_ms), settings_.interrupt,
       [&](uint64_t now, os::Deadline until, PieceEnd& end) {
-        run_upkeep_in_call();
+        call_upkeep();
         until = until.or_earlier(os::Deadline::at(now + piece_ns));
         const int code =
             now < spin_end_ns

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "endpoint/silence.h"
 #include "eshm_data.h"
 
 namespace eshm::endpoint {
@@ -15,7 +16,7 @@ struct Sighting {
   bool holds_lock = false;   // the kernel's word, the only judge of life
   uint64_t incarnation = 0;  // of the record; 0: nobody yet, or being filled in
   uint64_t left = 0;         // incarnation that left
-  uint64_t beats = 0;
+  uint64_t signs = 0;        // SegmentFile::signs_of_life
   bool roles_change = false;  // a process holds, or died with, the succession lock
 };
 
@@ -24,19 +25,23 @@ class PeerWatch {
  public:
   // `has_peer`: a slave has a master from the beginning, even if that is gone by the
   // first check.
-  explicit PeerWatch(uint64_t stale_threshold_ns, bool has_peer = false)
-      : stale_threshold_ns_(stale_threshold_ns), has_peer_(has_peer) {}
+  // `silence`: how the time between two checks counts.
+  explicit PeerWatch(uint64_t stale_threshold_ns, bool has_peer = false, Silence silence = {})
+      : stale_threshold_ns_(stale_threshold_ns),
+        has_peer_(has_peer),
+        silence_(silence),
+        half_way_(silence) {}
 
   // Answers the next event to raise, if there is one. Call it kMostEventsPerSighting
   // times with each sighting: a peer that came and went since the last one makes two.
   std::optional<ESHMEvent> see(const Sighting& sighting);
   static constexpr int kMostEventsPerSighting = 2;
 
-  // Whether see() needs the kernel's word. A peer that beats under the known
-  // incarnation lives, and one that is gone stays gone: neither needs a system call.
+  // Whether see() needs the kernel's word. A peer that shows signs of life under the
+  // known incarnation lives, and one that is gone stays gone: neither needs a system call.
   bool needs_lock_probe(const Sighting& sighting) const;
 
-  // The slave moved to another segment: beats and incarnation there are others.
+  // The slave moved to another segment: its signs and incarnations are others.
   void forget_segment();
 
   ESHMPeerState state() const { return state_; }
@@ -55,9 +60,10 @@ class PeerWatch {
   bool is_nameless_ = false;  // the stale peer is a newcomer with an incomplete record
   ESHMPeerState state_ = ESHM_PEER_NEVER_SEEN;
   uint64_t incarnation_ = 0;
-  uint64_t beats_ = 0;
-  uint64_t last_change_ns_ = 0;
-  uint64_t half_way_since_ns_ = 0;  // 0: no newcomer is
+  uint64_t signs_ = 0;
+  Silence silence_;   // since the last sign of life
+  bool is_half_way_ = false;  // a newcomer has the lock, and is filling its record in
+  Silence half_way_;  // for how long
 };
 
 }  // namespace eshm::endpoint

@@ -17,6 +17,9 @@ class RetryPolicy {
     uint64_t interval_ns;
     uint64_t total_ns;  // 0: no limit
     uint32_t attempts;  // 0: no limit
+    // Most of the time between two calls of advise() that counts, unless a longer one was
+    // planned: time in which this process did not run is not the master's delay.
+    uint64_t longest_gap_ns = UINT64_MAX;
   };
   enum class Advice { kIdle, kWait, kAttempt, kGiveUp };
 
@@ -35,9 +38,12 @@ class RetryPolicy {
   uint64_t next_change_ns() const;
 
  private:
+  void count(uint64_t now_ns);
+
   Limits limits_;
   bool running_ = false;
-  uint64_t began_ns_ = 0;
+  uint64_t elapsed_ns_ = 0;
+  uint64_t last_asked_ns_ = 0;
   uint64_t next_attempt_ns_ = 0;
   uint32_t attempts_ = 0;
 };
@@ -46,7 +52,8 @@ class RetryPolicy {
 inline RetryPolicy::Limits retry_limits(const Settings& settings,
                                         ESHMDisconnectBehavior behavior) {
   return {behavior, settings.reconnect_retry_interval_ms * os::kNsPerMs,
-          settings.reconnect_wait_ms * os::kNsPerMs, settings.max_reconnect_attempts};
+          settings.reconnect_wait_ms * os::kNsPerMs, settings.max_reconnect_attempts,
+          longest_gap_ns(check_interval_ns(settings), settings.reconnect_wait_ms * os::kNsPerMs)};
 }
 
 }  // namespace eshm::endpoint

@@ -28,7 +28,9 @@ constexpr uint32_t kIncompleteTries = 200;
 // A role that changes its holder this often while it is compared has living ones.
 constexpr uint32_t kHoldersWatched = 1'000;
 
-Step try_again() { return {Verdict::kTryAgain, {}, nullptr}; }
+Step try_again(Failure meanwhile = {}) {
+  return {Verdict::kTryAgain, std::move(meanwhile), nullptr};
+}
 Step refused(Failure failure) { return {Verdict::kRefused, std::move(failure), nullptr}; }
 
 bool is_exiting(const Holder& holder) {
@@ -61,7 +63,7 @@ Step RoleSeeker::seek_either() {
   Step as_master = seek_master(false);
   if (as_master.verdict != Verdict::kHasMaster) return as_master;
   Step as_slave = seek_slave();
-  if (as_slave.verdict == Verdict::kNoMaster) return try_again();
+  if (as_slave.verdict == Verdict::kNoMaster) return try_again(std::move(as_slave.failure));
   return as_slave;
 }
 
@@ -153,9 +155,8 @@ Step RoleSeeker::start_afresh(const SegmentPtr& segment) {
 Step RoleSeeker::challenge(const SegmentPtr& segment) {
   const Holder holder = read_record(segment->page().master);
   if (holder.incarnation == 0) return wait_for_record(*segment);
-  const uint64_t beats = segment->page().beat[0].line.beats.load(memory_order_relaxed);
-  const Pulse pulse = compare_heartbeat(holder, beats);
-  if (pulse == Pulse::kBeats) return refuse_taken("master", holder, pulse);
+  const Pulse pulse = compare_signs(holder, segment->signs_of_life(ESHM_ROLE_MASTER));
+  if (pulse == Pulse::kLives) return refuse_taken("master", holder, pulse);
   // Under its predecessor's record an adopter may hang.
   if (segment->is_held(layout::kSuccessionByte)) return succession_is_busy(*segment);
   if (pulse == Pulse::kUndecided) return {Verdict::kComparing, {}, nullptr};
@@ -167,7 +168,7 @@ Step RoleSeeker::challenge(const SegmentPtr& segment) {
   if (!segment->is_named(settings_) || segment->is_superseded() ||
       !segment->is_held(layout::kMasterByte) ||
       segment->page().master.incarnation.load(memory_order_relaxed) != watched_.incarnation ||
-      segment->page().beat[0].line.beats.load(memory_order_relaxed) != watched_.beats) {
+      segment->signs_of_life(ESHM_ROLE_MASTER) != watched_.signs) {
     return try_again();
   }
   return supersede(segment);
@@ -232,8 +233,7 @@ Step RoleSeeker::seek_slave() {
   if (holder.incarnation == 0 || segment->is_held(layout::kSuccessionByte)) {
     return wait_for_record(*segment);
   }
-  const Pulse pulse =
-      compare_heartbeat(holder, segment->page().beat[1].line.beats.load(memory_order_relaxed));
+  const Pulse pulse = compare_signs(holder, segment->signs_of_life(ESHM_ROLE_SLAVE));
   if (pulse == Pulse::kUndecided) return {Verdict::kComparing, {}, nullptr};
   if (pulse == Pulse::kStill && is_exiting(holder)) return wait_for_exit("slave", holder);
   return refuse_taken("slave", holder, pulse);
@@ -265,17 +265,19 @@ Step RoleSeeker::take_seat(const SegmentPtr& segment) {
   return taken(std::move(attachment));
 }
 
-RoleSeeker::Pulse RoleSeeker::compare_heartbeat(const Holder& holder, uint64_t beats) {
+RoleSeeker::Pulse RoleSeeker::compare_signs(const Holder& holder, uint64_t signs) {
   const uint64_t now = os::monotonic_ns();
-  if (watched_.incarnation != holder.incarnation) {
-    if (++holders_watched_ > kHoldersWatched) return Pulse::kBeats;
-    watched_ = {holder.incarnation, beats, now};
-    return Pulse::kUndecided;
-  }
-  if (watched_.beats != beats) return Pulse::kBeats;
   const uint64_t threshold_ns =
       std::max(settings_.stale_threshold_ms * os::kNsPerMs, holder.stale_threshold_ns);
-  return now - watched_.since_ns >= threshold_ns ? Pulse::kStill : Pulse::kUndecided;
+  if (watched_.incarnation != holder.incarnation) {
+    if (++holders_watched_ > kHoldersWatched) return Pulse::kLives;
+    watched_ = {holder.incarnation, signs, now,
+                Silence(longest_gap_ns(kCompareIntervalNs, threshold_ns), false)};
+    watched_.silence.end(now);
+    return Pulse::kUndecided;
+  }
+  if (watched_.signs != signs) return Pulse::kLives;
+  return watched_.silence.lasted_ns(now) >= threshold_ns ? Pulse::kStill : Pulse::kUndecided;
 }
 
 Step RoleSeeker::refuse_taken(const char* role, const Holder& holder, Pulse pulse) const {
@@ -325,7 +327,7 @@ Step RoleSeeker::succession_is_busy(const SegmentFile& segment) {
   const uint64_t now = os::monotonic_ns();
   const bool is_first_look = watched_succession_.since_ns == 0;
   if (is_first_look || holder.incarnation != watched_succession_.incarnation) {
-    watched_succession_ = {holder.incarnation, 0, now};
+    watched_succession_ = {holder.incarnation, 0, now, {}};
     succession_tries_ = 0;
     return try_again();
   }

@@ -22,7 +22,7 @@ class RoleSeeker {
     kTryAgain,        // another process is changing the roles, for microseconds
     kNoRoom,          // /dev/shm is full; another newcomer's segment may soon be given back
     kWaitingForExit,  // the kernel is still tearing the holder down; `failure` names it
-    kComparing,       // a holder's heartbeat is being compared, for a stale threshold at most
+    kComparing,       // a holder's signs of life are being compared, for a stale threshold at most
     kNoMaster,        // slave: there is no master to attach to
     kHasMaster,       // (between the two halves of AUTO alone)
   };
@@ -32,6 +32,9 @@ class RoleSeeker {
     std::unique_ptr<Attachment> attachment;
   };
 
+  // How long to pause after kComparing.
+  static constexpr uint64_t kCompareIntervalNs = os::kNsPerMs;
+
   // `predecessor`: incarnation of this slave in the segment that it leaves, or 0.
   explicit RoleSeeker(const Settings& settings, uint64_t predecessor = 0)
       : settings_(settings), predecessor_(predecessor) {}
@@ -40,13 +43,14 @@ class RoleSeeker {
   Step step();
 
  private:
-  // A holder whose heartbeat is being compared.
+  // A holder whose signs of life are being compared.
   struct Watched {
     uint64_t incarnation = 0;
-    uint64_t beats = 0;
-    uint64_t since_ns = 0;
+    uint64_t signs = 0;
+    uint64_t since_ns = 0;  // 0: none yet
+    Silence silence;
   };
-  enum class Pulse { kBeats, kUndecided, kStill };
+  enum class Pulse { kLives, kUndecided, kStill };
 
   using SegmentPtr = std::shared_ptr<SegmentFile>;
 
@@ -64,8 +68,8 @@ class RoleSeeker {
   Step supersede(const SegmentPtr& segment);
   Step install_over(SegmentFile& old, std::unique_ptr<Attachment> fresh);
 
-  // Compares the heartbeat of a role's holder, over a stale threshold: does it beat?
-  Pulse compare_heartbeat(const Holder& holder, uint64_t beats);
+  // Compares a role's holder's signs of life, over a stale threshold.
+  Pulse compare_signs(const Holder& holder, uint64_t signs);
   Step refuse_taken(const char* role, const Holder& holder, Pulse pulse) const;
   Step refuse_foreign() const;
   // A role's lock is held, its record not complete.

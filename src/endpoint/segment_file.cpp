@@ -70,6 +70,12 @@ Failure explain_open(const Settings& settings, int error_number) {
 
 }  // namespace
 
+Silence silence_of(const Settings& settings, bool is_rare) {
+  return Silence(longest_gap_ns(check_interval_ns(settings),
+                                settings.stale_threshold_ms * os::kNsPerMs),
+                 is_rare);
+}
+
 Sighting sight_holder(const SegmentFile& segment, ESHMRole role, const PeerWatch& watch,
                  uint64_t now_ns, bool must_probe) {
   const bool is_master = role == ESHM_ROLE_MASTER;
@@ -81,7 +87,7 @@ Sighting sight_holder(const SegmentFile& segment, ESHMRole role, const PeerWatch
   // for good. Loaded after the probe, it could be the number of a living newcomer.
   sighting.incarnation = record.incarnation.load(memory_order_acquire);
   sighting.left = record.left.load(memory_order_relaxed);
-  sighting.beats = page.beat[is_master ? 0 : 1].line.beats.load(memory_order_relaxed);
+  sighting.signs = segment.signs_of_life(role);
   sighting.roles_change = page.succession.incarnation.load(memory_order_relaxed) != 0;
   sighting.holds_lock = must_probe || watch.needs_lock_probe(sighting)
                             ? segment.is_held(is_master ? layout::kMasterByte : layout::kSlaveByte)
@@ -228,6 +234,15 @@ void SegmentFile::write_header() {
 
 bool SegmentFile::is_superseded() const {
   return page().mark.superseded.load(memory_order_acquire) != 0;
+}
+
+uint64_t SegmentFile::signs_of_life(ESHMRole role) const {
+  const int index = role == ESHM_ROLE_MASTER ? 0 : 1;
+  uint64_t signs = page().beat[index].line.beats.load(memory_order_relaxed);
+  for (const auto& calls : page().calls[index]) {
+    signs += calls.line.calls.load(memory_order_relaxed);
+  }
+  return signs;
 }
 
 bool SegmentFile::is_named(const Settings& settings) const {

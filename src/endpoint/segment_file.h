@@ -76,6 +76,9 @@ class SegmentFile {
   void close_file() { file_.reset(); }
 
   bool is_superseded() const;
+  // Changes while the role's holder beats, or calls. L1 -> L2: relaxed, since only the
+  // change counts, and nothing else is read because of it.
+  uint64_t signs_of_life(ESHMRole role) const;
   bool is_named(const Settings& settings) const;
   // Probes the lock. True also if the kernel gives no answer: then the holder counts
   // as alive.
@@ -90,6 +93,10 @@ class SegmentFile {
   os::LockFile locks_;
   os::Mapping control_;
 };
+
+// What counts as the peer's silence for the watchers of this link. `is_rare`: the watcher
+// checks when its caller comes, not by a timer.
+Silence silence_of(const Settings& settings, bool is_rare);
 
 // Checks a role's holder for `watch`. `must_probe`: its exit watch fired.
 Sighting sight_holder(const SegmentFile& segment, ESHMRole role, const PeerWatch& watch,

@@ -15,7 +15,6 @@
 namespace eshm::endpoint {
 namespace {
 
-constexpr uint64_t kTickNs = ESHM_HEARTBEAT_INTERVAL_MS * os::kNsPerMs;
 constexpr size_t kHeartbeatsAhead = 4;
 constexpr uint64_t kNameWatchRetryNs = 1'000 * os::kNsPerMs;
 
@@ -28,6 +27,7 @@ int Service::add(Client* client) {
     const std::lock_guard<std::mutex> lock(self.mutex_);
     self.served_.push_back({client, client->needs().heartbeat, 0, {}});
     self.stopping_ = false;
+    self.last_tick_ns_.store(os::monotonic_ns(), std::memory_order_relaxed);
   }
   if (self.thread_.joinable()) return 0;
   const auto forget_it = [&] {  // it is the only one
@@ -66,6 +66,18 @@ void Service::remove(Client* client) {
   if (is_last && self.thread_.joinable()) self.thread_.join();
 }
 
+void Service::update(Client* client) {
+  Service& self = os::per_process<Service>();
+  const std::lock_guard<std::mutex> lock(self.mutex_);
+  for (Served& one : self.served_) {
+    if (one.client == client) self.note_needs(one, client->needs());
+  }
+}
+
+const std::atomic<uint64_t>& Service::last_tick_ns() {
+  return os::per_process<Service>().last_tick_ns_;
+}
+
 void Service::run() {
   uint64_t next_tick_ns = os::monotonic_ns();
   for (;;) {
@@ -73,6 +85,7 @@ void Service::run() {
     std::unique_lock<std::mutex> lock(mutex_);
     if (stopping_) break;
     const uint64_t now = os::monotonic_ns();
+    last_tick_ns_.store(now, std::memory_order_relaxed);
     beat_when_due(now, next_tick_ns);
     check_lock_files(now);
     const bool was_blind = std::exchange(was_blind_to_names_, false);
@@ -117,8 +130,8 @@ void Service::beat_when_due(uint64_t now, uint64_t& next_tick_ns) {
     }
     served_[i].heartbeat->fetch_add(1, std::memory_order_relaxed);
   }
-  next_tick_ns += kTickNs;
-  if (next_tick_ns <= now) next_tick_ns = now + kTickNs;  // the thread was kept from running
+  next_tick_ns += kHeartbeatIntervalNs;
+  if (next_tick_ns <= now) next_tick_ns = now + kHeartbeatIntervalNs;  // the thread was kept from running
 }
 
 // Has the application closed a link's descriptor? Each tick checks one link, in
@@ -127,7 +140,7 @@ void Service::beat_when_due(uint64_t now, uint64_t& next_tick_ns) {
 // all are checked.
 void Service::check_lock_files(uint64_t now) {
   if (now < next_check_ns_ || served_.empty()) return;
-  next_check_ns_ = now + kTickNs;
+  next_check_ns_ = now + kHeartbeatIntervalNs;
   next_checked_ = (next_checked_ + 1) % served_.size();
   if (served_[next_checked_].client->find_lock_file()) return;
   for (Served& one : served_) {
@@ -169,9 +182,10 @@ void Service::run_due(bool name_changed, uint64_t& next_tick_ns) {
   for (Served& one : served_) {
     const bool is_woken = name_changed && one.wants_name_watch;
     if (one.due_ns <= now || is_woken) {
-      one.client->run_upkeep(now, is_woken);
-      note_needs(one);
+      Needs needs;
+      if (one.client->run_upkeep(now, is_woken, needs)) note_needs(one, needs);
       now = os::monotonic_ns();
+      last_tick_ns_.store(now, std::memory_order_relaxed);
       beat_when_due(now, next_tick_ns);
     }
     is_name_watch_wanted |= one.wants_name_watch;
@@ -179,8 +193,7 @@ void Service::run_due(bool name_changed, uint64_t& next_tick_ns) {
   name_watch_wanted_ = is_name_watch_wanted;
 }
 
-void Service::note_needs(Served& one) {
-  const Needs needs = one.client->needs();
+void Service::note_needs(Served& one, const Needs& needs) {
   one.due_ns = needs.due_ns;
   one.heartbeat = needs.heartbeat;
   one.wants_name_watch = needs.wants_name_watch;

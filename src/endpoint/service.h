@@ -22,7 +22,7 @@ namespace eshm::endpoint {
 // child there is none until the child opens a link of its own.
 class Service {
  public:
-  // What a link needs of the service. Changes only inside run_upkeep().
+  // What a link needs of the service.
   struct Needs {
     uint64_t due_ns = 0;
     std::atomic<uint64_t>* heartbeat = nullptr;
@@ -34,9 +34,11 @@ class Service {
   // A link that is served. The thread calls all of these, one at a time.
   class Client {
    public:
-    virtual Needs needs() const = 0;
-    // Does what is due. `name_changed`: a name was made in /dev/shm.
-    virtual void run_upkeep(uint64_t now_ns, bool name_changed) = 0;
+    // The heartbeat of the former answer is not touched any more.
+    virtual Needs needs() = 0;
+    // Does what is due. `name_changed`: a name was made in /dev/shm. False: a call of
+    // the link does it just now, and `needs` is unchanged.
+    virtual bool run_upkeep(uint64_t now_ns, bool name_changed, Needs& needs) = 0;
     // The process of the exit watch has ended, as far as its pidfd knows.
     virtual void peer_has_exited() = 0;
     // Whether the application has left the link's descriptor open; one system call.
@@ -51,6 +53,10 @@ class Service {
 
   // Serves `client` from now on. Returns 0 or the errno of starting a thread.
   static int add(Client* client);
+  // Asks the client for its needs again, at once.
+  static void update(Client* client);
+  // When the thread last did something, by CLOCK_MONOTONIC. Valid for ever.
+  static const std::atomic<uint64_t>& last_tick_ns();
   // After this returns the client is not touched any more.
   static void remove(Client* client);
 
@@ -78,7 +84,7 @@ class Service {
   void beat_when_due(uint64_t now, uint64_t& next_tick_ns);
   bool take_signs();
   void run_due(bool name_changed, uint64_t& next_tick_ns);
-  void note_needs(Served& one);
+  void note_needs(Served& one, const Needs& needs);
   void check_lock_files(uint64_t now);
   void update_watches();
   void update_exit_watches();
@@ -86,6 +92,7 @@ class Service {
   void list_descriptors();
   bool deliver(std::unique_lock<std::mutex>& lock);
 
+  std::atomic<uint64_t> last_tick_ns_{0};  // the thread stores, calls load
   std::mutex lifecycle_mutex_;  // starting and joining the thread
   std::thread thread_;
 

@@ -22,6 +22,7 @@ struct Interrupt {
   bool requested() const { return call != nullptr && call(context) != 0; }
 };
 
+constexpr uint64_t kHeartbeatIntervalNs = ESHM_HEARTBEAT_INTERVAL_MS * os::kNsPerMs;
 constexpr uint32_t kInterruptIntervalMs = 50;
 constexpr uint32_t kLongestParkMs = 500;
 
@@ -51,10 +52,16 @@ inline uint64_t check_interval_ns(const Settings& settings) {
                               10 * os::kNsPerMs);
 }
 
+// How much of the time between two checks counts as the peer's silence: 1.5 times the
+// interval that is planned, but so much that a hang is found within six checks.
+inline uint64_t longest_gap_ns(uint64_t interval_ns, uint64_t threshold_ns) {
+  return std::max(interval_ns + interval_ns / 2, (threshold_ns + 5) / 6);
+}
+
 // A park is cut into pieces: the writer may be stopped between its publication
 // and its wake, and without threads somebody has to beat.
 inline uint64_t longest_park_ns(const Settings& settings) {
-  if (!settings.use_threads) return ESHM_HEARTBEAT_INTERVAL_MS * os::kNsPerMs;
+  if (!settings.use_threads) return kHeartbeatIntervalNs;
   return std::min<uint64_t>(settings.stale_threshold_ms * os::kNsPerMs / 2,
                             kLongestParkMs * os::kNsPerMs);
 }

@@ -1,6 +1,8 @@
 #include "endpoint/upkeep.h"
 
+#include <algorithm>
 #include <new>
+#include <optional>
 #include <utility>
 
 #include "endpoint/cleanup.h"
@@ -11,48 +13,78 @@ using std::memory_order_acquire;
 using std::memory_order_relaxed;
 using std::memory_order_release;
 
+struct Upkeep::PeerEvents {
+  std::optional<ESHMEvent> events[PeerWatch::kMostEventsPerSighting];
+};
+
 Upkeep::Upkeep(const Settings& settings, DataPath& data, Notices& notices)
     : settings_(settings),
       data_(data),
       notices_(notices),
       role_(data.attachment().role()),
-      watch_(settings.stale_threshold_ms * os::kNsPerMs, role_ == ESHM_ROLE_SLAVE),
-      retry_(retry_limits(settings, settings.disconnect_behavior)),
-      heartbeat_(&data.attachment().own_beats()) {}
-
-void Upkeep::check_peer_at_once() { check_peer(os::monotonic_ns()); }
+      watch_(settings.stale_threshold_ms * os::kNsPerMs, role_ == ESHM_ROLE_SLAVE,
+             silence_of(settings, !settings.use_threads)),
+      retry_(retry_limits(settings, settings.disconnect_behavior)) {
+  check_peer(os::monotonic_ns());
+}
 
 bool Upkeep::has_role() const {
   const Attachment& attachment = data_.attachment();
   const bool has_successor =
       attachment.own_record().incarnation.load(memory_order_relaxed) != attachment.incarnation();
-  return !has_successor && fence_code_ == ESHM_SUCCESS && !has_left_seat();
+  return !has_successor && !is_over();
 }
 
 // ---- when it runs ----------------------------------------------------------------
 
+// The tick is of the same clock, read exactly; here it may be read a timer tick (1 to
+// 10 ms) late, and costs a fraction.
+bool Upkeep::is_service_late() const {
+  const uint64_t late_ns = std::max(settings_.stale_threshold_ms * os::kNsPerMs / 2,
+                                    2 * kHeartbeatIntervalNs);
+  const uint64_t last_tick_ns = last_tick_ns_->load(memory_order_relaxed);
+  return os::coarse_monotonic_ns() >= last_tick_ns + late_ns;
+}
+
 void Upkeep::run_in_call() {
+  if (settings_.use_threads && (last_tick_ns_ == nullptr || !is_service_late())) return;
   {
-    const std::unique_lock<std::mutex> lock(in_call_mutex_, std::try_to_lock);
-    if (!lock.owns_lock()) return;  // another thread's call does it
+    const std::unique_lock<std::mutex> lock(run_mutex_, std::try_to_lock);
+    if (!lock.owns_lock()) return;  // another thread does it
     const uint64_t now = os::monotonic_ns();
-    if (now - last_beat_ns_ >= ESHM_HEARTBEAT_INTERVAL_MS * os::kNsPerMs) {
+    const bool must_beat = !settings_.use_threads && now - last_beat_ns_ >= kHeartbeatIntervalNs;
+    if (must_beat) {
       last_beat_ns_ = now;
-      heartbeat_->fetch_add(1, memory_order_relaxed);
+      heartbeat().fetch_add(1, memory_order_relaxed);
     }
     if (now >= next_due_ns_) {
-      find_lock_file();
-      run_upkeep(now, false);
+      locking_ = settings_.use_threads ? Locking::kTry : Locking::kWait;
+      (void)check_lock_file();
+      run_now(now, false);
     }
   }
-  if (notices_.are_pending() && !is_in_callback()) notices_.deliver();
+  // Where there is a service thread, callbacks are its alone, however late it is.
+  const bool must_deliver = !settings_.use_threads && notices_.are_pending();
+  if (must_deliver && !is_in_callback()) notices_.deliver();
 }
 
-Service::Needs Upkeep::needs() const {
-  return {next_due_ns_, heartbeat_, exit_watch_, retry_.is_running(), notices_.are_pending()};
+Service::Needs Upkeep::needs() {
+  const std::lock_guard<std::mutex> lock(run_mutex_);
+  still_beaten_.clear();
+  return {next_due_ns_, &heartbeat(), exit_watch_, retry_.is_running(), notices_.are_pending()};
 }
 
-void Upkeep::run_upkeep(uint64_t now_ns, bool name_changed) {
+bool Upkeep::run_upkeep(uint64_t now_ns, bool name_changed, Service::Needs& needs) {
+  std::unique_lock<std::mutex> lock(run_mutex_, std::try_to_lock);
+  if (!lock.owns_lock()) return false;  // a call does it
+  locking_ = Locking::kWait;
+  run_now(now_ns, name_changed);
+  lock.unlock();
+  needs = this->needs();
+  return true;
+}
+
+void Upkeep::run_now(uint64_t now_ns, bool name_changed) {
   try {
     run(now_ns, name_changed);
   } catch (const std::bad_alloc&) {
@@ -65,25 +97,49 @@ void Upkeep::run_upkeep(uint64_t now_ns, bool name_changed) {
 void Upkeep::run(uint64_t now_ns, bool name_changed) {
   uint64_t interval_ns = check_interval_ns(settings_);
   check_own_role();
-  if (fence_code_ != ESHM_SUCCESS || has_left_seat()) {
+  if (is_over()) {
+    if (!has_left_role_.load(memory_order_relaxed)) leave_role();  // it was only tried before
     next_due_ns_ = now_ns + interval_ns;  // a first callback may still be set
     return;
   }
-  check_peer(now_ns);
+  if (move_ != nullptr) {
+    finish_move();
+  } else {
+    check_peer(now_ns);
+    if (role_ == ESHM_ROLE_SLAVE) follow_retry_policy(now_ns, name_changed);
+  }
   if (role_ == ESHM_ROLE_SLAVE) {
-    follow_retry_policy(now_ns, name_changed);
-    if (retry_.is_running()) interval_ns = os::kNsPerMs;  // to see an adopter at once
+    if (retry_.is_running()) interval_ns = kHeartbeatIntervalNs;  // to see an adopter at once
   } else {
     free_reserved_seat();
   }
-  if (data_.is_untidy()) data_.tidy_former_segments();
+  if (locking_ == Locking::kWait && data_.is_untidy()) data_.tidy_former_segments();
   next_due_ns_ = now_ns + interval_ns;
+}
+
+// ---- signs of life ---------------------------------------------------------------
+
+std::atomic<uint64_t>& Upkeep::heartbeat() {
+  const bool is_idle =
+      is_held_.load(memory_order_relaxed) || has_left_role_.load(memory_order_relaxed);
+  return is_idle ? idle_heartbeat_ : data_.attachment().own_beats();
+}
+
+void Upkeep::hold_heartbeat(bool is_held) {
+  is_held_.store(is_held, memory_order_relaxed);
+  data_.hold_calls(is_held);
+  if (is_served_) Service::update(this);
+}
+
+void Upkeep::beat() {
+  if (has_left_role_.load(memory_order_relaxed)) return;
+  data_.current()->own_beats().fetch_add(1, memory_order_relaxed);
 }
 
 // ---- the own role ----------------------------------------------------------------
 
 void Upkeep::check_own_role() {
-  if (fence_code_ != ESHM_SUCCESS || has_left_seat()) return;
+  if (is_over()) return;
   const Attachment& attachment = data_.attachment();
   const bool has_successor =
       attachment.own_record().incarnation.load(memory_order_relaxed) != attachment.incarnation() ||
@@ -98,7 +154,12 @@ void Upkeep::check_own_role() {
 }
 
 bool Upkeep::find_lock_file() {
-  if (fence_code_ != ESHM_SUCCESS || has_left_seat()) return true;  // closed already
+  const std::unique_lock<std::mutex> lock(run_mutex_, std::try_to_lock);
+  return !lock.owns_lock() || check_lock_file();
+}
+
+bool Upkeep::check_lock_file() {
+  if (is_over()) return true;  // closed already
   has_lost_lock_file_ = !data_.attachment().segment().locks().is_still_ours();
   return !has_lost_lock_file_;
 }
@@ -108,31 +169,32 @@ void Upkeep::fence(int code) {
   fence_code_ = code;
   update_verdicts();
   if (code == ESHM_ERROR_SUPERSEDED) raise(ESHM_EVENT_SUPERSEDED);
-  leave_seat();
+  leave_role();
 }
 
-// The role is over for this process.
-void Upkeep::leave_seat() {
+// The role is over for this process. What only tries a lock may have to come again.
+void Upkeep::leave_role() {
   update_verdicts();
-  data_.leave_seat();
-  has_left_seat_.store(true, memory_order_relaxed);
-  heartbeat_ = &idle_heartbeat_;
+  // Before the lock is dropped: beat() must not reach a successor's word.
+  has_left_role_.store(true, memory_order_relaxed);
+  if (!data_.leave_role(locking_)) {
+    has_left_role_.store(false, memory_order_relaxed);
+    return;
+  }
   exit_watch_ = {};
   retry_.end();
 }
 
+Verdicts Upkeep::verdicts(bool has_lost_master, bool is_queue) const {
+  if (fence_code_ != ESHM_SUCCESS) return {fence_code_, fence_code_};
+  if (role_ == ESHM_ROLE_MASTER) return {};
+  if (has_given_up_) return {ESHM_ERROR_MASTER_STALE, ESHM_ERROR_MASTER_STALE};
+  // A queue keeps what is written until a new master comes.
+  return {ESHM_SUCCESS, has_lost_master && !is_queue ? ESHM_ERROR_TIMEOUT : ESHM_SUCCESS};
+}
+
 void Upkeep::update_verdicts() {
-  int for_read = fence_code_;
-  int for_write = fence_code_;
-  if (fence_code_ == ESHM_SUCCESS && role_ == ESHM_ROLE_SLAVE) {
-    const bool is_queue = data_.outgoing().end().is_queue;
-    if (has_given_up_) {
-      for_read = for_write = ESHM_ERROR_MASTER_STALE;
-    } else if (has_lost_master() && !is_queue) {
-      for_write = ESHM_ERROR_TIMEOUT;
-    }
-  }
-  data_.set_verdicts(for_read, for_write);
+  data_.set_verdicts(verdicts(has_lost_master(), data_.outgoing().end().is_queue));
 }
 
 void Upkeep::raise(ESHMEvent event) {
@@ -142,22 +204,31 @@ void Upkeep::raise(ESHMEvent event) {
 
 // ---- the peer --------------------------------------------------------------------
 
+Upkeep::PeerEvents Upkeep::see_peer(const Attachment& attachment, PeerWatch& watch,
+                                    uint64_t now_ns, bool must_probe) {
+  const ESHMRole peer =
+      attachment.role() == ESHM_ROLE_MASTER ? ESHM_ROLE_SLAVE : ESHM_ROLE_MASTER;
+  const Sighting sighting = sight_holder(attachment.segment(), peer, watch, now_ns, must_probe);
+  PeerEvents seen;
+  for (auto& event : seen.events) event = watch.see(sighting);
+  return seen;
+}
+
 void Upkeep::check_peer(uint64_t now_ns) {
-  const ESHMRole peer = role_ == ESHM_ROLE_MASTER ? ESHM_ROLE_SLAVE : ESHM_ROLE_MASTER;
-  const Sighting sighting =
-      sight_holder(data_.attachment().segment(), peer, watch_, now_ns, must_probe_);
-  must_probe_ = false;
-  std::optional<ESHMEvent> events[PeerWatch::kMostEventsPerSighting];
-  for (auto& event : events) {
-    event = watch_.see(sighting);
+  const bool must_probe = must_probe_.exchange(false, memory_order_relaxed);
+  report_peer(see_peer(data_.attachment(), watch_, now_ns, must_probe));
+}
+
+void Upkeep::report_peer(const PeerEvents& seen) {
+  for (const auto& event : seen.events) {
     if (event == ESHM_EVENT_STALE) stale_reports_.fetch_add(1, memory_order_relaxed);
     if (event == ESHM_EVENT_RECONNECTED) reconnects_.fetch_add(1, memory_order_relaxed);
   }
   // After the counts: a thread that loads the state finds it counted.
   peer_state_.store(watch_.state(), memory_order_release);
-  if (!events[0]) return;
+  if (!seen.events[0]) return;
   choose_exit_watch();
-  for (const auto& event : events) {
+  for (const auto& event : seen.events) {
     if (event) raise(*event);
   }
   update_verdicts();
@@ -186,9 +257,9 @@ void Upkeep::free_reserved_seat() {
 
 // ---- a slave without its master --------------------------------------------------
 
-bool Upkeep::has_lost_master() const {
-  return watch_.state() == ESHM_PEER_DEAD || watch_.state() == ESHM_PEER_LEFT ||
-         data_.attachment().segment().is_superseded();
+bool Upkeep::has_lost_master(const PeerWatch& watch, const Attachment& attachment) {
+  return watch.state() == ESHM_PEER_DEAD || watch.state() == ESHM_PEER_LEFT ||
+         attachment.segment().is_superseded();
 }
 
 void Upkeep::follow_retry_policy(uint64_t now_ns, bool name_changed) {
@@ -226,7 +297,7 @@ void Upkeep::follow_retry_policy(uint64_t now_ns, bool name_changed) {
 void Upkeep::leave_if_given_up(uint64_t now_ns) {
   if (leaving_since_ns_ == 0) leaving_since_ns_ = now_ns;
   const bool is_tidy = !clean_up_name(settings_, role_, data_.attachment().segment_ptr(), 0);
-  if (is_tidy || now_ns - leaving_since_ns_ >= kCleanupPatienceNs) leave_seat();
+  if (is_tidy || now_ns - leaving_since_ns_ >= kCleanupPatienceNs) leave_role();
 }
 
 // Another segment has the name, or this one was superseded: goes there.
@@ -241,7 +312,10 @@ void Upkeep::try_to_move() {
   }
   RoleSeeker::Step step = seeker_->step();
   if (step.verdict == RoleSeeker::Verdict::kTaken) {
-    move_to(std::move(step.attachment));
+    move_ = std::make_unique<Move>(std::move(step.attachment));
+    seeker_.reset();
+    data_.prepare_move(*move_);
+    finish_move();
   } else if (step.verdict == RoleSeeker::Verdict::kRefused) {
     notices_.say(ESHM_LOG_WARNING, step.failure.text);
   } else {
@@ -249,21 +323,32 @@ void Upkeep::try_to_move() {
   }
 }
 
-void Upkeep::move_to(std::shared_ptr<Attachment> next) {
-  data_.prepare_to_move();
-  seeker_.reset();
-  heartbeat_ = &next->own_beats();
-  const std::shared_ptr<Attachment> former = data_.move_to(std::move(next), [this] {
-    // No call may hear the new master before this: its answer would be told that
-    // there is none.
-    watch_.forget_segment();
-    check_peer(os::monotonic_ns());  // attaching may have taken long
-    retry_.end();
-    update_verdicts();
-  });
-  // A call that parks in the former segment wakes, and polls again in the new one.
+// Everything that makes a system call, or takes long, comes before the exchange or after
+// it. Tried again at the next run if a call keeps a lock.
+void Upkeep::finish_move() {
+  PeerWatch watch = watch_;
+  watch.forget_segment();
+  const Attachment& next = *move_->next;
+  // Attaching may have taken long: the time is read again.
+  const PeerEvents seen = see_peer(next, watch, os::monotonic_ns(), false);
+  const bool is_queue = move_->ends.out.is_queue;
+  // A call that hears the new master may answer it at once.
+  const Verdicts answers = verdicts(has_lost_master(watch, next), is_queue);
+  if (is_served_) still_beaten_.reserve(still_beaten_.size() + 1);
+  if (!data_.finish_move(*move_, answers, locking_)) {
+    must_seek_again_ = true;
+    return;
+  }
+  const std::unique_ptr<Move> done = std::move(move_);
+  const std::shared_ptr<Attachment>& former = done->next;
+  watch_ = watch;
+  retry_.end();
   former->own_record().left.store(former->incarnation(), memory_order_release);
   former->segment().locks().close();
+  if (is_served_) still_beaten_.push_back(former);
+  report_peer(seen);
+  data_.wake_waiting_calls();
+  // A call that parks in the former segment wakes, and polls again in the new one.
   wake_all_waiters(former->segment());
   if (data_.incoming().is_listened_to()) Waiters::moved(data_.incoming());
 }

@@ -1,6 +1,10 @@
-// What keeps a link healthy while nobody calls: watching the peer, retrying, moving
-// to another segment, and fencing an end that has lost its role. The service thread
-// runs it, or (use_threads = false) the calls themselves.
+// What keeps a link healthy between calls: watching the peer, retrying, moving to another
+// segment, and fencing an end that has lost its role.
+//
+// The service thread runs it. Calls run it where there is no such thread
+// (use_threads = false), and where it is late: a process whose threads keep it from a
+// core still notices what becomes of its peer. One run at a time: who comes second goes
+// away, so that no thread waits for one of lower priority.
 //
 // Where the decisions are: peer_watch.h (is the peer alive?), retry_policy.h (when
 // does a slave try again, and when does it give up?), role_seeker.h (which segment
@@ -10,6 +14,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "endpoint/data_path.h"
 #include "endpoint/notices.h"
@@ -22,11 +27,15 @@ namespace eshm::endpoint {
 
 class Upkeep final : public Service::Client, public InCallUpkeep {
  public:
-  // References must outlive it.
+  // References must outlive it. Checks the peer once, so that its first state is known.
   Upkeep(const Settings& settings, DataPath& data, Notices& notices);
 
-  // Checks the peer once, so that its first state is known. Before any thread runs.
-  void check_peer_at_once();
+  // From now on the service thread runs it. Calls do so when that is late: `last_tick_ns`
+  // is when it ran last; null: they never do.
+  void set_served(const std::atomic<uint64_t>* last_tick_ns) {
+    is_served_ = true;
+    last_tick_ns_ = last_tick_ns;
+  }
   // After its last run: whether this process still has its role, and so the duty to
   // say good-bye and to clean up.
   bool has_role() const;
@@ -34,62 +43,80 @@ class Upkeep final : public Service::Client, public InCallUpkeep {
   // ---- any thread ----
 
   void run_in_call() final;
+  // Hides from the peer that this process lives, or shows it again.
+  void hold_heartbeat(bool is_held);
+  void beat();
   ESHMPeerState peer_state() const { return peer_state_.load(std::memory_order_acquire); }
-  bool has_left_seat() const { return has_left_seat_.load(std::memory_order_relaxed); }
   uint64_t stale_reports() const { return stale_reports_.load(std::memory_order_relaxed); }
   uint32_t reconnects() const { return reconnects_.load(std::memory_order_relaxed); }
 
   // ---- the service thread ----
 
-  Service::Needs needs() const final;
-  void run_upkeep(uint64_t now_ns, bool name_changed) final;
-  void peer_has_exited() final { must_probe_ = true; }
+  Service::Needs needs() final;
+  bool run_upkeep(uint64_t now_ns, bool name_changed, Service::Needs& needs) final;
+  void peer_has_exited() final { must_probe_.store(true, std::memory_order_relaxed); }
   bool find_lock_file() final;
   void deliver_notices() final { notices_.deliver(); }
 
  private:
+  bool is_service_late() const;
+  void run_now(uint64_t now_ns, bool name_changed);
   void run(uint64_t now_ns, bool name_changed);
   void check_own_role();
+  bool is_over() const { return fence_code_ != ESHM_SUCCESS || has_left_role_.load(std::memory_order_relaxed); }
+  bool check_lock_file();
+  void fence(int code);
+  void leave_role();
+  struct PeerEvents;
+  static PeerEvents see_peer(const Attachment& attachment, PeerWatch& watch, uint64_t now_ns,
+                             bool must_probe);
   void check_peer(uint64_t now_ns);
+  void report_peer(const PeerEvents& events);
   void choose_exit_watch();
-  bool has_lost_master() const;
+  void free_reserved_seat();
+  bool has_lost_master() const { return has_lost_master(watch_, data_.attachment()); }
+  static bool has_lost_master(const PeerWatch& watch, const Attachment& attachment);
+  Verdicts verdicts(bool has_lost_master, bool is_queue) const;
+  void update_verdicts();
   void follow_retry_policy(uint64_t now_ns, bool name_changed);
   void leave_if_given_up(uint64_t now_ns);
   void try_to_move();
-  void move_to(std::shared_ptr<Attachment> next);
-  void free_reserved_seat();
-  void fence(int code);
-  void leave_seat();
-  void update_verdicts();
+  void finish_move();
   void raise(ESHMEvent event);
+  std::atomic<uint64_t>& heartbeat();
 
   const Settings& settings_;
   DataPath& data_;
   Notices& notices_;
   const ESHMRole role_;
+  bool is_served_ = false;
+  const std::atomic<uint64_t>* last_tick_ns_ = nullptr;
 
   // Any thread loads these.
   std::atomic<ESHMPeerState> peer_state_{ESHM_PEER_NEVER_SEEN};
-  std::atomic<bool> has_left_seat_{false};
+  std::atomic<bool> has_left_role_{false};
   std::atomic<uint64_t> stale_reports_{0};
   std::atomic<uint32_t> reconnects_{0};
+  std::atomic<bool> must_probe_{false};  // the exit watch fired
+  std::atomic<bool> is_held_{false};     // no heartbeat is to be seen
+  std::atomic<uint64_t> idle_heartbeat_{0};  // what beats then, and after the role was left
 
-  std::mutex in_call_mutex_;  // calls that do the upkeep, one at a time
-  uint64_t last_beat_ns_ = 0;  // in calls
-
-  // Its own, one run at a time.
+  std::mutex run_mutex_;  // guards what follows; calls only try it
+  Locking locking_ = Locking::kWait;  // of this run
   PeerWatch watch_;
   RetryPolicy retry_;
   std::unique_ptr<RoleSeeker> seeker_;
-  bool must_probe_ = false;      // the exit watch fired
+  std::unique_ptr<Move> move_;  // taken, and not exchanged yet
+  // Segments that a call moved away from: the service's thread still beats in them until
+  // it has asked for needs() again.
+  std::vector<std::shared_ptr<Attachment>> still_beaten_;
   bool has_lost_lock_file_ = false;
   bool must_seek_again_ = false;  // a move met a change that was half done
   bool has_given_up_ = false;
   uint64_t leaving_since_ns_ = 0;
   int fence_code_ = ESHM_SUCCESS;  // what all calls answer since the role was lost
   uint64_t next_due_ns_ = 0;
-  std::atomic<uint64_t>* heartbeat_;
-  std::atomic<uint64_t> idle_heartbeat_{0};  // beats after the seat was left
+  uint64_t last_beat_ns_ = 0;  // in calls
   os::ProcessIdentity exit_watch_;
 };
 

@@ -46,7 +46,6 @@ class Wait {
   size_t first_;  // the handle that is polled first
   uint64_t piece_ns_ = UINT64_MAX;
   uint64_t spin_ns_ = 0;
-  bool must_prepare_ = false;
   bool has_hook_ = false;
 };
 
@@ -58,7 +57,6 @@ Wait::Wait(IncomingPath* const* handles, size_t count)
     const Settings& settings = handles[i]->settings();
     piece_ns_ = std::min(piece_ns_, longest_park_ns(settings));
     spin_ns_ = std::max(spin_ns_, handles[i]->spin_time().budget_ns());
-    must_prepare_ |= !settings.use_threads;
     has_hook_ |= settings.interrupt.is_set();
   }
 }
@@ -73,7 +71,8 @@ int Wait::poll(size_t first) const {
 }
 
 void Wait::prepare() const {
-  for (size_t i = 0; must_prepare_ && i < count_; ++i) handles_[i]->prepare_to_wait();
+  const uint64_t now = os::monotonic_ns();
+  for (size_t i = 0; i < count_; ++i) handles_[i]->prepare_to_wait(now);
 }
 
 bool Wait::is_interrupted() const {

@@ -13,6 +13,8 @@
 //   0x300  WakeLine x2         a direction's reader announces, its writer rings
 //   0x380  WakeLine x2         a queue's writer announces (waits for room), its reader rings
 //   0x400  ReaderLine x2       a direction's reader
+//   0x480  CallLine master x2  master: its writing calls, its reading calls
+//   0x500  CallLine slave x2   slave: likewise
 //   0x800  PinLine array x2    a direction's reader
 //
 //   one data area a direction (its writer maps it read-write, its reader read-only)
@@ -117,6 +119,12 @@ struct BeatLine {
   std::atomic<uint64_t> beats;  // the owner adds, the peer compares
 };
 
+// Signs of life besides the heartbeat: a process whose service thread starves still
+// calls. In lines of their own, since the heartbeat's is another thread's.
+struct CallLine {
+  std::atomic<uint64_t> calls;  // the owner adds, under its direction's lock; the peer compares
+};
+
 // An event count. Two processes change each word, both by read-modify-write,
 // but for the announcer's plain store of its own mark.
 struct WakeLine {
@@ -152,8 +160,12 @@ struct alignas(4096) ControlPage {
   struct alignas(kLineBytes) {
     ReaderLine line;
   } reader[2];
+  struct alignas(kLineBytes) {
+    CallLine line;
+  } calls[2][2];  // [0] the master's, [1] the slave's; [kWriting], [kReading]
   alignas(0x400) PinLines pins[2];
 };
+enum CallKind { kWriting = 0, kReading = 1 };
 
 struct DataIdentity {
   uint64_t nonce;
@@ -240,6 +252,7 @@ static_assert(offsetof(ControlPage, beat) == 0x280, "layout");
 static_assert(offsetof(ControlPage, data_wake) == 0x300, "layout");
 static_assert(offsetof(ControlPage, room_wake) == 0x380, "layout");
 static_assert(offsetof(ControlPage, reader) == 0x400, "layout");
+static_assert(offsetof(ControlPage, calls) == 0x480, "layout");
 static_assert(offsetof(ControlPage, pins) == 0x800, "layout");
 static_assert(offsetof(WakeLine, announced) == 0 && offsetof(WakeLine, doorbell) == 4, "layout");
 static_assert(offsetof(ReaderLine, messages) == 0 && offsetof(ReaderLine, position) == 8, "layout");

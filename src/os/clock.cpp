@@ -14,11 +14,19 @@ timespec to_timespec(uint64_t ns) {
   return result;
 }
 
-uint64_t monotonic_ns() {
+namespace {
+
+uint64_t ns_of(clockid_t clock) {
   timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return uint64_t(now.tv_sec) * kNsPerSecond + uint64_t(now.tv_nsec);
+  clock_gettime(clock, &now);
+  return uint64_t(now.tv_sec) * 1'000'000'000u + uint64_t(now.tv_nsec);
 }
+
+}  // namespace
+
+uint64_t monotonic_ns() { return ns_of(CLOCK_MONOTONIC); }
+
+uint64_t coarse_monotonic_ns() { return ns_of(CLOCK_MONOTONIC_COARSE); }
 
 Deadline Deadline::after_ns(uint64_t ns) {
   const uint64_t now = monotonic_ns();

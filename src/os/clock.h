@@ -17,6 +17,10 @@ uint64_t monotonic_ns();
 
 timespec to_timespec(uint64_t ns);
 
+// The same clock as of the kernel's last timer tick: up to 10 ms old, and a few
+// nanoseconds cheap.
+uint64_t coarse_monotonic_ns();
+
 // A point in CLOCK_MONOTONIC time, or never. Small, copied by value.
 class Deadline {
  public:

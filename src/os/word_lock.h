@@ -16,6 +16,11 @@ class WordLock {
   void lock() {
     if (!try_lock()) lock_contended();
   }
+  bool try_lock() {
+    uint32_t expected = kFree;
+    return word_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire,
+                                         std::memory_order_relaxed);
+  }
   void unlock() {
     // Release: whoever takes the lock next sees what was done under it.
     word_.store(kFree, std::memory_order_release);
@@ -29,11 +34,6 @@ class WordLock {
   static constexpr uint32_t kFree = 0;
   static constexpr uint32_t kHeld = 1;
 
-  bool try_lock() {
-    uint32_t expected = kFree;
-    return word_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire,
-                                         std::memory_order_relaxed);
-  }
   void lock_contended();
 
   std::atomic<uint32_t> word_{kFree};
