@@ -9,6 +9,7 @@
 
 #include "endpoint/peer_watch.h"
 #include "endpoint/retry_policy.h"
+#include "endpoint/settings.h"
 #include "support/counts.h"
 
 namespace eshm::endpoint {
@@ -22,6 +23,7 @@ std::ostream& operator<<(std::ostream& out, RetryPolicy::Advice advice) {
 
 namespace {
 
+using eshm::endpoint::longest_gap_ns;
 using eshm::endpoint::PeerWatch;
 using eshm::endpoint::RetryPolicy;
 using eshm::endpoint::Sighting;
@@ -372,6 +374,86 @@ TEST(PeerWatchRules, NoWalkOfAPeersLifeIsMistold) {
   EXPECT_GT(stale_told, 100u);
   EXPECT_GT(dead_told, 100u);
   EXPECT_GT(left_told, 100u);
+}
+
+// ---- a watcher that is itself away ---------------------------------------------
+
+constexpr uint64_t kInterval = 10;
+
+// As a link's own watch, with a planned interval of a tenth of the threshold.
+PeerWatch fair_watch(bool is_rare = false) {
+  PeerWatch watch(kThreshold, false, eshm::endpoint::Silence(longest_gap_ns(kInterval, kThreshold), is_rare));
+  watch.see({1000, true, kKnown, 0, 5});
+  return watch;
+}
+
+TEST(FairWatch, HangIsFoundWithinSixChecksHoweverLateTheyCome) {
+  for (const uint64_t gap : {kThreshold / 5, kThreshold, 100 * kThreshold, uint64_t(1) << 60}) {
+    PeerWatch watch = fair_watch();
+    uint64_t now = 1000;
+    int checks = 0;
+    while (watch.state() == ESHM_PEER_ALIVE) {
+      now += gap;
+      look(watch, {now, true, kKnown, 0, 5});
+      ++checks;
+    }
+    EXPECT_EQ(checks, 6) << gap;
+  }
+}
+
+TEST(FairWatch, AbsenceOfTheWatcherIsNotThePeersSilence) {
+  PeerWatch watch = fair_watch();
+  uint64_t now = 1000;
+  for (uint64_t beats = 5; beats < 1000; ++beats) {
+    now += 50 * kThreshold;  // both were stopped, and the peer has not come to its beat yet
+    EXPECT_TRUE(look(watch, {now, true, kKnown, 0, beats}).empty());
+    now += 10;
+    EXPECT_TRUE(look(watch, {now, true, kKnown, 0, beats + 1}).empty());
+  }
+}
+
+TEST(FairWatch, ChecksInTimeCountWhole) {
+  PeerWatch watch = fair_watch();
+  for (uint64_t now = 1010; now < 1000 + kThreshold; now += 10) {
+    EXPECT_TRUE(look(watch, {now, true, kKnown, 0, 5}).empty()) << now;
+  }
+  EXPECT_EQ(look(watch, {1000 + kThreshold, true, kKnown, 0, 5}),
+            std::vector<ESHMEvent>{ESHM_EVENT_STALE});
+}
+
+TEST(FairWatch, WatcherThatChecksRarelyByDesignFindsAHangByItsOwnInterval) {
+  PeerWatch watch = fair_watch(true);
+  uint64_t now = 1000;
+  uint64_t beats = 5;
+  for (int i = 0; i < 100; ++i) look(watch, {now += kThreshold / 2, true, kKnown, 0, ++beats});
+  ASSERT_EQ(watch.state(), ESHM_PEER_ALIVE);
+  look(watch, {now += kThreshold / 2, true, kKnown, 0, beats});
+  EXPECT_EQ(watch.state(), ESHM_PEER_ALIVE);
+  look(watch, {now += kThreshold / 2, true, kKnown, 0, beats});
+  EXPECT_EQ(watch.state(), ESHM_PEER_STALE);
+  // One long absence hardly changes what is usual.
+  look(watch, {now += 1000 * kThreshold, true, kKnown, 0, ++beats});
+  look(watch, {now += 1000 * kThreshold, true, kKnown, 0, beats});
+  EXPECT_EQ(watch.state(), ESHM_PEER_ALIVE);
+}
+
+TEST(FairWatch, NewcomerHalfWayIsGivenTheSameTime) {
+  PeerWatch watch(kThreshold, false, eshm::endpoint::Silence(longest_gap_ns(kInterval, kThreshold), false));
+  look(watch, {1000, true, 0, 0, 0});
+  EXPECT_TRUE(look(watch, {100'000, true, 0, 0, 0}).empty());
+  EXPECT_EQ(watch.state(), ESHM_PEER_NEVER_SEEN);
+}
+
+TEST(FairWatch, TimeInWhichASlaveDidNotRunIsNotItsMastersDelay) {
+  RetryPolicy policy({ESHM_DISCONNECT_ON_TIMEOUT, 10, 600, 0, 100});
+  policy.begin(1000);
+  EXPECT_EQ(policy.advise(1000), RetryPolicy::Advice::kAttempt);
+  EXPECT_EQ(policy.advise(900'000), RetryPolicy::Advice::kAttempt);
+  EXPECT_EQ(policy.next_change_ns(), 900'010u);
+  for (int i = 2; i < 6; ++i) {
+    EXPECT_EQ(policy.advise(i * 900'000), RetryPolicy::Advice::kAttempt) << i;
+  }
+  EXPECT_EQ(policy.advise(6 * 900'000), RetryPolicy::Advice::kGiveUp);
 }
 
 // ---- a slave's patience -------------------------------------------------------
