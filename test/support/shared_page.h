@@ -22,6 +22,9 @@ class SharedPage {
   SharedPage(const SharedPage&) = delete;
   SharedPage& operator=(const SharedPage&) = delete;
 
+  // Back to zero. No child uses it now.
+  void reset() const { new (counters_) Counters(); }
+
   Counters* operator->() const { return counters_; }
   Counters& operator*() const { return *counters_; }
 
