@@ -4,10 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-rounds=41 kills=200 slices=3 load=5 waits=15 idle=3 looks=7 silent=40
+rounds=41 kills=200 slices=3 load=5 waits=15 idle=3 looks=7 silent=40 cycles=250
 case "${1:-}" in
   "") ;;
-  --long) rounds=201 kills=1000 slices=11 load=60 waits=101 idle=10 looks=41 silent=200 ;;
+  --long) rounds=201 kills=1000 slices=11 load=60 waits=101 idle=10 looks=41 silent=200 cycles=500 ;;
   *) echo "usage: scripts/bench.sh [--long]" >&2; exit 2 ;;
 esac
 
@@ -36,6 +36,7 @@ done
 for delivery in latest queue; do
   "$out/bench/bench_observers" --slices "$looks" --delivery "$delivery"
 done
+"$out/bench/bench_realtime" --rounds "$rounds" --cycles "$cycles"
 "$out/bench/bench_liveness" --kills "$kills" --silent-deaths "$silent" \
   --slices "$slices" --load "$load"
 
