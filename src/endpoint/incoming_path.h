@@ -64,10 +64,10 @@ class IncomingPath final : public Path, public Waiters::Listened {
   bool announce_then_poll();
   void drain_event_fd();
 
+  std::atomic<bool> has_event_fd_{false};  // in the lock's line: each read loads it
   Inbox inbox_;
   SpinTime spin_time_;
   std::atomic<uint64_t> last_wait_mark_ns_{0};
-  std::atomic<bool> has_event_fd_{false};
   // Changes under its own lock and the waiters' mutex, used under either. A read takes
   // its lock after the read lock is free: no system call is made under that.
   os::WordLock event_fd_lock_;
