@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Includes inside src/endpoint point down: endpoint_layers.sh [FOLDER]
-# Also fails if a file is not in the list, or has grown over 400 lines. At the end it
-# checks itself on a copy in which one include points up.
+# An include counts by its file's name, with or without a folder. The script also fails if
+# a file is not in the list, has over 400 lines, or includes another one in a form other
+# than "endpoint/NAME.h". At the end it checks itself on copies with one such fault each.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 folder=${1:-$here/../src/endpoint}
@@ -21,17 +22,24 @@ done <"$layers"
 files=0
 includes=0
 for path in "$folder"/*.h "$folder"/*.cpp; do
-  file=$(basename "$path")
+  file=${path##*/}
   name=${file%.*}
   files=$((files + 1))
   own=${layer[$name]:-}
-  [ -n "$own" ] || { complain "$file is not in $(basename "$layers")"; continue; }
+  [ -n "$own" ] || { complain "$file is not in ${layers##*/}"; continue; }
   [ "$(wc -l <"$path")" -le $most_lines ] || complain "$file has over $most_lines lines"
   while read -r included; do
-    [ "$included" != "$name" ] || continue
+    base=${included##*/}
+    base=${base%.h}
+    if [ "$included" != "endpoint/$base.h" ]; then
+      # Of another part or of the system, unless src/endpoint has a file of that name.
+      [ -n "${layer[$base]:-}" ] || continue
+      complain "$file includes $included, not endpoint/$base.h"
+    fi
+    [ "$base" != "$name" ] || continue
     includes=$((includes + 1))
-    [ "${layer[$included]:-99}" -lt "$own" ] || complain "$file includes $included.h, which is not below it"
-  done < <(sed -n 's|^#include "endpoint/\(.*\)\.h".*|\1|p' "$path")
+    [ "${layer[$base]:-99}" -lt "$own" ] || complain "$file includes $base.h, which is not below it"
+  done < <(sed -nE 's|^[[:space:]]*#[[:space:]]*include[[:space:]]*["<]([^">]*)[">].*|\1|p' "$path")
 done
 [ $includes -gt 0 ] || complain "no include was found in $folder"
 for name in "${!layer[@]}"; do
@@ -39,11 +47,32 @@ for name in "${!layer[@]}"; do
 done
 [ $failures -eq 0 ] || exit 1
 
+# must_fail COMPLAINT: on the copy with a fault; then the copy is without it again.
+must_fail() {
+  if said=$("$0" "$copy" 2>&1) || [[ $said != *"$1"* ]]; then
+    complain "not noticed: $1"
+    exit 1
+  fi
+  rm -rf "$copy"/*
+  cp "$folder"/*.h "$folder"/*.cpp "$copy"
+}
+
 if [ $# -eq 0 ]; then
   copy=$(mktemp -d)
   trap 'rm -rf "$copy"' EXIT
   cp "$folder"/*.h "$folder"/*.cpp "$copy"
-  echo '#include "endpoint/upkeep.h"' >>"$copy/service.h"
-  ! "$0" "$copy" 2>/dev/null || { complain "an include that points up was not noticed"; exit 1; }
+  "$0" "$copy" >/dev/null
+  for form in '#include "endpoint/upkeep.h"' '#include <endpoint/upkeep.h>' \
+    '#include "upkeep.h"' '  # include "../endpoint/upkeep.h"'; do
+    echo "$form" >>"$copy/service.h"
+    must_fail "service.h includes upkeep.h, which is not below it"
+  done
+  echo '#include "settings.h"' >>"$copy/service.h"
+  must_fail "service.h includes settings.h, not endpoint/settings.h"
+  lines=$(wc -l <"$copy/log.h")
+  for ((; lines < most_lines + 1; ++lines)); do echo; done >>"$copy/log.h"
+  must_fail "log.h has over $most_lines lines"
+  touch "$copy/unlisted.h"
+  must_fail "unlisted.h is not in"
 fi
 echo "$files files, $includes includes, all of them down"
