@@ -13,7 +13,7 @@ namespace eshm::channel {
 // operations are not reordered with other store operations" (Intel), and an earlier
 // store is visible before any of them. AMD makes no exception for strings from "stores
 // do not pass previous stores". So a plain release store that follows publishes them,
-// and a mark that was stored before is visible before them.
+// and an odd sequence that was stored before is visible before them.
 //
 // Loads, against what comes earlier, and against later stores. "Reads are not
 // reordered with other reads" and "writes are not reordered with older reads" (Intel),

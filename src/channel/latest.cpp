@@ -22,15 +22,15 @@ namespace {
 #endif
 constexpr int kLapsBeforePin = ESHM_LAPS_BEFORE_PIN;
 // A pinned copy fails only when a whole ring was published between two
-// instructions of the reader. So often in a row is no healthy writer.
+// instructions of the reader. A healthy writer cannot cause this many failures in a row.
 #ifndef ESHM_PIN_ATTEMPTS  // a fuzzer, with nobody at the other end, sets fewer
 #define ESHM_PIN_ATTEMPTS 10000
 #endif
 constexpr int kPinAttempts = ESHM_PIN_ATTEMPTS;
-// So often a whole message is copied in vain before that is said.
+// After this many torn copies of whole messages under a pin the channel is reported corrupt.
 constexpr int kTornUnderPin = 64;
-// An observer has no pin: it tries again at its next look.
-constexpr int kLooksUnpinned = 16;
+// An observer has no pin: after this many attempts it tries again at its next poll.
+constexpr int kAttemptsWithoutPin = 16;
 
 // No writer comes so far. Above it the hint has no room, and sums could wrap.
 constexpr uint64_t kLastNumber = uint64_t(1) << 55;
@@ -62,7 +62,7 @@ void LatestWriter::renew_note(uint32_t index) {
 uint32_t LatestWriter::take_another_slot(uint32_t first, uint64_t sequence) {
   if (kept_[first] != 0) {
     renew_note(first);
-    if (!is_in_use(first) && mark(first, sequence)) return first;
+    if (!is_in_use(first) && prepare(first, sequence)) return first;
   }
   // Half a ring on: far from the messages that were read last, and from the homes
   // of those to come. The next two homes last, even where a small ring has no
@@ -73,9 +73,9 @@ uint32_t LatestWriter::take_another_slot(uint32_t first, uint64_t sequence) {
   for (int round = 0; round < 2; ++round) {
     for (uint32_t tried = 0; tried < ring_.count; ++tried, index = ring_.next(index)) {
       if (round > 0) renew_note(index);
-      if (!is_in_use(index) && mark(index, sequence)) return index;
+      if (!is_in_use(index) && prepare(index, sequence)) return index;
     }
-    // F1 again: the first round may have marked nothing. An honest pin behind this
+    // F1 again: the first round may have prepared nothing. An honest pin behind this
     // is one of the newest message, and so does not hold two slots for the second.
     std::atomic_thread_fence(memory_order_seq_cst);
   }
@@ -187,21 +187,21 @@ void LatestView::begin(const ChannelView& view) {
 
 // Lapped, or several came, or the message went elsewhere. `is_home`, `behind`:
 // what find() has seen.
-LatestView::Sight LatestView::find_elsewhere(Candidate& candidate, bool is_home, uint64_t behind,
-                                             bool thorough) const {
+LatestView::Search LatestView::find_elsewhere(Candidate& candidate, bool is_home, uint64_t behind,
+                                              bool thorough) const {
   const uint64_t next = last_read_ + 1;
-  const Sight hinted = find_by_hint(candidate, thorough);
-  if (hinted == Sight::kCorrupt || !is_home || candidate.number > next) return hinted;
+  const Search hinted = find_by_hint(candidate, thorough);
+  if (hinted == Search::kCorrupt || !is_home || candidate.number > next) return hinted;
   // The hint follows the publication: what was seen counts, too.
   candidate = behind == complete(next + 1) ? Candidate{next + 1, after_home_}
                                            : Candidate{next, next_home_};
-  return Sight::kMessage;
+  return Search::kMessage;
 }
 
-LatestView::Sight LatestView::find_by_hint(Candidate& candidate, bool thorough) const {
+LatestView::Search LatestView::find_by_hint(Candidate& candidate, bool thorough) const {
   const uint64_t hint = ring_.hint->load(memory_order_acquire);  // R2 -> W5
   // A message found at its home is one ahead of the hint at the most.
-  if (number_in(hint) + 1 < last_read_ || slot_in(hint) >= ring_.count) return Sight::kCorrupt;
+  if (number_in(hint) + 1 < last_read_ || slot_in(hint) >= ring_.count) return Search::kCorrupt;
   candidate = {number_in(hint), ring_.at(slot_in(hint))};
   if (thorough) {
     for (uint32_t index = 0; index < ring_.count; ++index) {
@@ -211,7 +211,7 @@ LatestView::Sight LatestView::find_by_hint(Candidate& candidate, bool thorough) 
       }
     }
   }
-  return candidate.number > last_read_ ? Sight::kMessage : Sight::kNothing;
+  return candidate.number > last_read_ ? Search::kMessage : Search::kNothing;
 }
 
 // ---- reader -----------------------------------------------------------------
@@ -222,19 +222,19 @@ void LatestReader::attach(const ChannelView& view) {
   begin(view);
 }
 
-// The writer does not take a pinned slot, if what follows finds it unmarked.
+// The writer does not take the pinned slot if what follows finds its sequence even.
 void LatestReader::set_pin(uint32_t index, uint32_t slot) const {
   // P1, release: keeps an earlier release of this register visible to W2.
   ring_.pins[index].store(slot + 1, memory_order_release);
-  // F3, pairs with F1: the next look at the sequence sees the writer's mark,
-  // or the writer sees the pin and leaves the slot alone.
+  // F3, pairs with F1: the next look at the sequence finds it odd if the writer
+  // prepared the slot, or the writer sees the pin and leaves the slot alone.
   std::atomic_thread_fence(memory_order_seq_cst);
 }
 
 bool LatestReader::has_unread(bool thorough) const {
   Candidate candidate;
-  const Sight sight = find(candidate, thorough);
-  return sight == Sight::kCorrupt || (sight == Sight::kMessage && !is_superseded());
+  const Search found = find(candidate, thorough);
+  return found == Search::kCorrupt || (found == Search::kMessage && !is_superseded());
 }
 
 // A first attempt was lapped.
@@ -243,14 +243,14 @@ ReadResult LatestReader::read_after_lap(void* buffer, size_t buffer_bytes, Messa
   int torn_under_pin = 0;
   for (int attempt = 1; attempt < kPinAttempts; ++attempt) {
     Candidate candidate;
-    const Sight sight = find(candidate, thorough);
-    if (sight != Sight::kMessage) return result_of(sight);
+    const Search found = find(candidate, thorough);
+    if (found != Search::kMessage) return result_of(found);
     const bool pins = attempt >= kLapsBeforePin;
     if (pins) set_pin(0, candidate.place.index);
     const Copy copy = copy_out(candidate, buffer, buffer_bytes, message);
     if (pins) ring_.pins[0].store(0, memory_order_release);
     if (copy != Copy::kLapped && copy != Copy::kTorn) return conclude(candidate, copy);
-    // Under a pin a healthy writer can only have marked the slot for a moment.
+    // Under a pin a healthy writer can only have prepared the slot for a moment.
     if (pins && copy == Copy::kTorn && ++torn_under_pin == kTornUnderPin) break;
   }
   return ReadResult::kCorrupt;
@@ -262,8 +262,8 @@ ReadResult LatestReader::borrow(Borrowed& borrowed, bool thorough) {
   if (free == ring_.pin_count) return ReadResult::kTooMany;
   for (int attempt = 0; attempt < kPinAttempts; ++attempt) {
     Candidate candidate;
-    const Sight sight = find(candidate, thorough);
-    if (sight != Sight::kMessage) return result_of(sight);
+    const Search found = find(candidate, thorough);
+    if (found != Search::kMessage) return result_of(found);
     set_pin(free, candidate.place.index);
     Slot& source = *candidate.place.slot;
     const bool is_it = take_header(source, candidate.number, borrowed.message) &&
@@ -302,10 +302,10 @@ void LatestObserver::attach(const ChannelView& view) {
 
 ReadResult LatestObserver::read(void* buffer, size_t buffer_bytes, Message& message,
                                 bool thorough) {
-  for (int attempt = 0; attempt < kLooksUnpinned; ++attempt) {
+  for (int attempt = 0; attempt < kAttemptsWithoutPin; ++attempt) {
     Candidate candidate;
-    const Sight sight = find(candidate, thorough);
-    if (sight != Sight::kMessage) return result_of(sight);
+    const Search found = find(candidate, thorough);
+    if (found != Search::kMessage) return result_of(found);
     const Copy copy = copy_out(candidate, buffer, buffer_bytes, message);
     if (copy != Copy::kLapped && copy != Copy::kTorn) return conclude(candidate, copy);
   }

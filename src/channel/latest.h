@@ -88,7 +88,7 @@ class LatestWriter {
   bool note_pins(const std::atomic<uint32_t>* pins, uint32_t pin_count, uint32_t index);
   uint32_t note_pin(uint32_t slot);
   void renew_note(uint32_t index);
-  bool mark(uint32_t index, uint64_t sequence);
+  bool prepare(uint32_t index, uint64_t sequence);
   uint32_t take_slot(uint32_t first, uint64_t sequence);
   uint32_t take_another_slot(uint32_t first, uint64_t sequence);
   void publish_slot(layout::Slot& target, uint32_t index, size_t size, uint64_t timestamp_ns);
@@ -100,14 +100,14 @@ class LatestWriter {
   uint64_t newest_number_ = 0;
   uint64_t adopted_number_ = 0;  // of the newest message that another one left
   uint32_t newest_slot_ = kNone;
-  // Slots of the next two messages: marked with their numbers, pinned by nobody.
+  // Slots of the next two messages: prepared for their numbers, not pinned.
   uint32_t next_slot_[2] = {kNone, kNone};
   uint32_t after_home_ = 0;  // of the message after the next: its number modulo the slots
   uint32_t generation_ = 0;
   uint32_t loans_out_ = 0;
   uint32_t max_loans_ = 0;
   // Why a slot is left alone: on loan here, or pinned when it was last looked at
-  // (W2). A slot that was seen pinned is not marked before it was seen free.
+  // (W2). A slot that was seen pinned is not prepared before it was seen free.
   static constexpr uint16_t kLoaned = 1, kPinned = 2;
   bool is_loaned(uint32_t index) const { return (kept_[index] & kLoaned) != 0; }
   uint16_t kept_[layout::kMaxSlots] = {};
@@ -124,20 +124,21 @@ class LatestView {
     uint64_t number = 0;
     SlotRing::Place place;
   };
-  enum class Sight { kNothing, kMessage, kCorrupt };
+  // What find() came to.
+  enum class Search { kNothing, kMessage, kCorrupt };
   // kLapped: another message was there; kTorn: it came while this was copied.
   enum class Copy { kDone, kLapped, kTorn, kTooSmall, kCorrupt };
 
   void begin(const ChannelView& view);
-  Sight find(Candidate& candidate, bool thorough) const;
-  Sight find_elsewhere(Candidate& candidate, bool is_home, uint64_t behind, bool thorough) const;
-  Sight find_by_hint(Candidate& candidate, bool thorough) const;
+  Search find(Candidate& candidate, bool thorough) const;
+  Search find_elsewhere(Candidate& candidate, bool is_home, uint64_t behind, bool thorough) const;
+  Search find_by_hint(Candidate& candidate, bool thorough) const;
   bool take_header(const layout::Slot& source, uint64_t number, Message& message) const;
   static bool is_still(const layout::Slot& source, uint64_t number);
   Copy copy_out(const Candidate& candidate, void* buffer, size_t buffer_bytes,
                 Message& message) const;
-  static ReadResult result_of(Sight sight) {
-    return sight == Sight::kCorrupt ? ReadResult::kCorrupt : ReadResult::kNothing;
+  static ReadResult result_of(Search found) {
+    return found == Search::kCorrupt ? ReadResult::kCorrupt : ReadResult::kNothing;
   }
   ReadResult conclude(const Candidate& candidate, Copy copy);
   bool is_superseded() const;
@@ -179,7 +180,8 @@ class LatestReader : public LatestView {
 
   uint32_t borrows_out_ = 0;
   uint64_t last_serial_ = 0;
-  uint64_t serial_[layout::kMaxPins] = {};  // of the borrow under each pin; 0: none. Pin 0 is for copying.
+  // Of the borrow under each pin; 0: none. Pin 0 is for copying.
+  uint64_t serial_[layout::kMaxPins] = {};
 };
 
 // Looks on, beside the reader, from a mapping that it cannot write: no pins.

@@ -47,15 +47,15 @@ inline uint32_t LatestWriter::note_pin(uint32_t slot) {
   return slot;
 }
 
-// Marks a slot, long before a message is stored there. False: somebody has
-// pinned it, and it stays as it was.
-ESHM_ALWAYS_INLINE bool LatestWriter::mark(uint32_t index, uint64_t sequence) {
+// Prepares a slot, long before a message is stored there: `sequence` is odd. False if
+// the reader has pinned the slot; then it stays as it was.
+ESHM_ALWAYS_INLINE bool LatestWriter::prepare(uint32_t index, uint64_t sequence) {
   std::atomic<uint64_t>& word = ring_.slot(index).sequence;
   const uint64_t before = word.load(std::memory_order_relaxed);
   word.store(sequence, std::memory_order_relaxed);  // W1
-  // F1. Pairs with F2: whoever copied a byte that is stored after this sees
-  // the mark. Pairs with F3: either the pin is seen below, or its owner sees
-  // the mark. And orders the publication before the look for announcements.
+  // F1. Pairs with F2: a reader that copied a byte stored after this sees the odd
+  // sequence. Pairs with F3: either the pin is seen below, or its owner sees the odd
+  // sequence. And orders the publication before the look for announcements.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (!note_pins(ring_.pins, ring_.pin_count, index)) return true;
   word.store(before, std::memory_order_release);
@@ -66,7 +66,7 @@ ESHM_ALWAYS_INLINE bool LatestWriter::mark(uint32_t index, uint64_t sequence) {
 // most time; else another slot. There always is one: slots = newest + the next
 // two + one for each pin and loan.
 ESHM_ALWAYS_INLINE uint32_t LatestWriter::take_slot(uint32_t first, uint64_t sequence) {
-  if (!is_in_use(first) && mark(first, sequence)) return first;
+  if (!is_in_use(first) && prepare(first, sequence)) return first;
   return take_another_slot(first, sequence);
 }
 
@@ -109,31 +109,31 @@ inline void LatestView::remember(uint64_t number) {
 
 // The next message is looked for where it must appear, in the very line that
 // carries it. Two lines tell that it is there and the newest: its home, and the
-// home of the one behind it, which was marked before and so is at hand.
-ESHM_ALWAYS_INLINE LatestView::Sight LatestView::find(Candidate& candidate, bool thorough) const {
+// home of the one behind it, which was prepared before and so is at hand.
+ESHM_ALWAYS_INLINE LatestView::Search LatestView::find(Candidate& candidate, bool thorough) const {
   const uint64_t next = last_read_ + 1;
   const layout::Slot& home = *next_home_.slot;
   const layout::Slot& after = *after_home_.slot;
   const uint64_t sequence = home.sequence.load(std::memory_order_acquire);  // R1 -> W4
   if (sequence == latest::prepared(next)) {
-    // The writer takes that mark away before it publishes elsewhere: nothing
-    // is new. While one waits, fetch the lines that the message needs besides.
+    // The writer retracts this before it publishes elsewhere: nothing is new.
+    // While one waits, fetch the lines that the message needs besides.
     __builtin_prefetch(&after);
     __builtin_prefetch(reinterpret_cast<const std::byte*>(&home) + layout::kLineBytes);
-    return Sight::kNothing;
+    return Search::kNothing;
   }
   const bool is_home = sequence == latest::complete(next);
   const uint64_t behind = is_home ? after.sequence.load(std::memory_order_acquire) : 0;
   if (behind == latest::prepared(next + 1)) {
     candidate = {next, next_home_};
-    return Sight::kMessage;
+    return Search::kMessage;
   }
   // A variable of its own: if the address of `candidate` left this function, it would
   // stay in memory, and a read would take 5 % more instructions.
   Candidate other;
-  const Sight sight = find_elsewhere(other, is_home, behind, thorough);
+  const Search found = find_elsewhere(other, is_home, behind, thorough);
   candidate = other;
-  return sight;
+  return found;
 }
 
 // False where the slot holds another message by now.
@@ -188,8 +188,8 @@ ESHM_ALWAYS_INLINE ReadResult LatestView::conclude(const Candidate& candidate, C
 ESHM_ALWAYS_INLINE ReadResult LatestReader::read(void* buffer, size_t buffer_bytes,
                                                  Message& message, bool thorough) {
   Candidate candidate;
-  const Sight sight = find(candidate, thorough);
-  if (sight != Sight::kMessage) return result_of(sight);
+  const Search found = find(candidate, thorough);
+  if (found != Search::kMessage) return result_of(found);
   const Copy copy = copy_out(candidate, buffer, buffer_bytes, message);
   if (copy != Copy::kLapped && copy != Copy::kTorn) return conclude(candidate, copy);
   // For the same reason as in find(): 9 % of a read's instructions.

@@ -7,12 +7,12 @@ using std::memory_order_relaxed;
 using std::memory_order_release;
 using std::memory_order_seq_cst;
 
-uint32_t announce(layout::WakeLine& line, uint32_t mark) {
+uint32_t announce(layout::WakeLine& line, uint32_t announcer) {
   // B1 -> B2: taken before the announcement, so that a ring which takes the
   // announcement away has changed the doorbell.
   const uint32_t key = line.doorbell.load(memory_order_acquire);
-  line.announced.store(mark, memory_order_release);  // A1
-  std::atomic_thread_fence(memory_order_seq_cst);    // AF, pairs with the ringer's fence
+  line.announced.store(announcer, memory_order_release);  // A1
+  std::atomic_thread_fence(memory_order_seq_cst);         // AF, pairs with the ringer's fence
   return key;
 }
 
@@ -26,11 +26,11 @@ void ring(layout::WakeLine& line) {
 }
 
 void ring_announced(layout::WakeLine& line) {
-  // A3. A dead reader's mark may give way to a new reader's in between: then
-  // the new one is taken instead, for the ring below is for both.
-  uint32_t mark = line.announced.load(memory_order_relaxed);
-  for (int attempt = 0; mark != 0 && attempt < 3; ++attempt) {
-    if (line.announced.compare_exchange_strong(mark, 0, memory_order_acquire,
+  // A3. A new reader's announcement may replace a dead reader's between the load and the
+  // swap. The new one is then taken instead: the ring below is for both.
+  uint32_t announcer = line.announced.load(memory_order_relaxed);
+  for (int attempt = 0; announcer != 0 && attempt < 3; ++attempt) {
+    if (line.announced.compare_exchange_strong(announcer, 0, memory_order_acquire,
                                                memory_order_relaxed)) {
       break;
     }

@@ -3,7 +3,7 @@
 //
 //   waiter                         ringer
 //   key = doorbell        (B1)     make the thing visible
-//   announced = mark      (A1)     full fence            (the caller's)
+//   announced = announcer (A1)     full fence            (the caller's)
 //   full fence            (AF)     announced != 0?       (A2)
 //   look once more                 swap announced for 0  (A3)
 //   sleep while doorbell == key    doorbell + 1, wake all (B2)
@@ -20,10 +20,10 @@
 
 namespace eshm::channel {
 
-// Says that this process waits, and answers the key for park(). `mark` is the
-// waiter's own (not 0): a dead process's announcement is told from a living
-// one's. After it look once more, then park or not: nothing is to be undone.
-uint32_t announce(layout::WakeLine& line, uint32_t mark);
+// Announces that this process waits, and returns the key for park(). `announcer` is the
+// process's own number, not 0, so that a dead process's announcement differs from a
+// living one's. Look once more after it, then park or not: nothing has to be undone.
+uint32_t announce(layout::WakeLine& line, uint32_t announcer);
 
 // Sleeps until a ring after announce(), a signal, or the deadline.
 os::FutexWait park(const layout::WakeLine& line, uint32_t key, os::Deadline deadline);

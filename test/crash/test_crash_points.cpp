@@ -33,7 +33,7 @@ constexpr size_t kLong = 4096;
 
 // A write of `size` bytes cannot be done in fewer: its payload by vector
 // registers, the widest stores that the library copies short messages by, its
-// sequence, the hint, the mark of the next slot; and the image before it.
+// sequence, the hint, the preparation of the next slot; and the image before it.
 uint64_t fewest_images(size_t size) { return size / 16 + 4; }
 
 // ---- the channel alone ------------------------------------------------------

@@ -17,7 +17,7 @@ constexpr auto kZero = Weakening::kZero;
 
 const std::vector<Counterproof> counterproofs = {
     // Newest value.
-    {"W1", "the mark", {{labelled("W1"), kLeftOut, ""}}, "LatestObserver"},
+    {"W1", "the preparation", {{labelled("W1"), kLeftOut, ""}}, "LatestObserver"},
     {"W4", "release", {{labelled("W4"), kRelaxed, ""}}, "LatestObserver"},
     {"R1",
      "acquire, of R2 too",
@@ -26,15 +26,15 @@ const std::vector<Counterproof> counterproofs = {
       {labelled("R2"), kRelaxed, ""}},
      "LatestObserver"},
     {"F1", "fence, for copies",
-     {{in("mark", "atomic_thread_fence"), kRelaxed, ""}},
+     {{in("prepare", "atomic_thread_fence"), kRelaxed, ""}},
      "LatestObserver"},
     {"F2", "fence", {{labelled("F2"), kRelaxed, ""}}, "LatestObserver"},
     {"R4", "look", {{labelled("R4"), kRepeated, ""}}, "LatestObserver"},
-    {"F1", "fence, for pins", {{in("mark", "atomic_thread_fence"), kRelaxed, ""}}, "LatestBorrow"},
+    {"F1", "fence, for pins", {{in("prepare", "atomic_thread_fence"), kRelaxed, ""}}, "LatestBorrow"},
     {"F1", "seq_cst, for pins",
-     {{in("mark", "atomic_thread_fence"), kNotSeqCst, ""}},
+     {{in("prepare", "atomic_thread_fence"), kNotSeqCst, ""}},
      "LatestBorrow"},
-    {"W1", "the mark, for pins", {{labelled("W1"), kLeftOut, ""}}, "LatestBorrow"},
+    {"W1", "the preparation, for pins", {{labelled("W1"), kLeftOut, ""}}, "LatestBorrow"},
     {"W2", "the look", {{labelled("W2"), kZero, ""}}, "LatestBorrow"},
     {"W2", "acquire", {{labelled("W2"), kRelaxed, ""}}, "LatestBorrowedThenLent"},
     {"P1", "the pin", {{labelled("P1"), kLeftOut, ""}}, "LatestBorrow"},
@@ -73,10 +73,10 @@ const std::vector<Counterproof> counterproofs = {
      "QueueObserverOfTwo"},
     // Parking.
     {"F1", "fence, newest value",
-     {{in("mark", "atomic_thread_fence"), kRelaxed, ""}},
+     {{in("prepare", "atomic_thread_fence"), kRelaxed, ""}},
      "ParkedAtLatest"},
     {"F1", "seq_cst, newest value",
-     {{in("mark", "atomic_thread_fence"), kNotSeqCst, ""}},
+     {{in("prepare", "atomic_thread_fence"), kNotSeqCst, ""}},
      "ParkedAtLatest"},
     {"F1", "fence, queue", {{labelled("F1", "show_position"), kRelaxed, ""}}, "ParkedAtQueue"},
     {"F1", "seq_cst, queue", {{labelled("F1", "show_position"), kNotSeqCst, ""}}, "ParkedAtQueue"},
@@ -86,7 +86,7 @@ const std::vector<Counterproof> counterproofs = {
     {"AF", "seq_cst", {{in("announce", "atomic_thread_fence"), kNotSeqCst, ""}}, "ParkedAtQueue"},
     {"A1", "the announcement", {{labelled("A1"), kLeftOut, ""}}, "ParkedAtLatest"},
     {"A2", "look", {{labelled("A2"), kZero, ""}}, "ParkedAtLatest"},
-    {"B2", "the bell", {{labelled("B2"), kLeftOut, ""}}, "ParkedAtQueue"},
+    {"B2", "the doorbell", {{labelled("B2"), kLeftOut, ""}}, "ParkedAtQueue"},
 };
 
 const std::vector<Uncaught> uncaught = {
@@ -95,7 +95,7 @@ const std::vector<Uncaught> uncaught = {
     {"W5", in("adopt", "hint->store"), "the same"},
     {"R2", in("begin", "hint->load"), "the same"},
     {"R1", in("find_by_hint", "sequence.load"), "the same"},
-    {"W2", in("mark", "word.store(before"),
+    {"W2", in("prepare", "word.store(before"),
      "what puts an old message back need not tell it again: R2 or R1 has"},
     {"F1", in("take_another_slot", "atomic_thread_fence"), "only where every slot seems pinned: a peer lies, or pins move on meanwhile"},
     {"P1", in("attach", "pin.store"), "nothing was read under the pins of a dead reader"},

@@ -173,9 +173,9 @@ void show_and_ring(ParkedAfterTheDead& state) {
 
 void announce_in_turn(ParkedAfterTheDead& state) {
   uint32_t key = 0;
-  for (uint32_t mark = 1; mark <= 5; ++mark) {
+  for (uint32_t announcer = 1; announcer <= 5; ++announcer) {
     explorer().begin_call();
-    key = announce(state.wake, mark);
+    key = announce(state.wake, announcer);
   }
   if (state.thing.load(std::memory_order_relaxed) == 0) sleep(state.wake, key);
 }

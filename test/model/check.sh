@@ -90,8 +90,8 @@ counterproofs() {
   counterproof parking NO_SECOND_LOOK "$lost" -DONE_THREAD
   counterproof parking NO_COMPARE "$lost" -DONE_THREAD
   counterproof parking KEY_AFTER_ANNOUNCEMENT "$lost" -DONE_THREAD
-  counterproof parking SWAP_AFTER_BELL "$lost" -DONE_THREAD
-  counterproof parking BELL_AFTER_WAKE "$lost" -DONE_THREAD
+  counterproof parking SWAP_AFTER_DOORBELL "$lost" -DONE_THREAD
+  counterproof parking DOORBELL_AFTER_WAKE "$lost" -DONE_THREAD
   counterproof parking WAKE_ONE "$lost" -DNO_READER_DIES
   counterproof parking KEEP_ANNOUNCEMENT unrung -DONE_THREAD
   counterproof parking NO_PIECE "$lost" -DONE_THREAD

@@ -24,13 +24,13 @@
 
 #define DATA 0       /* number of the newest message */
 #define ANNOUNCED 1
-#define BELL 2
+#define DOORBELL 2
 
 /* Who has a store buffer. Threads 0 and 1 are one process, 2 is its successor. */
 #define SUCCESSOR 2
 #define WRITER 3
 #define PROCESS_OF(thread) (thread == SUCCESSOR)
-#define MARK_OF(thread) (PROCESS_OF(thread) + 1)
+#define ANNOUNCER_OF(thread) (PROCESS_OF(thread) + 1)
 
 typedef Buffer {
   byte where[2];
@@ -86,7 +86,7 @@ inline store(who, address, value) {
 
 inline full_fence(who) { EMPTY(who) }
 
-inline drain(who) {
+inline show_oldest_store(who) {
   d_step {
     !EMPTY(who) ->
     memory[buffer[who].where[0]] = buffer[who].what[0];
@@ -101,10 +101,10 @@ inline drain(who) {
 active proctype stores_become_visible() {
 end:
   do
-  :: drain(0)
-  :: drain(1)
-  :: drain(SUCCESSOR)
-  :: drain(WRITER)
+  :: show_oldest_store(0)
+  :: show_oldest_store(1)
+  :: show_oldest_store(SUCCESSOR)
+  :: show_oldest_store(WRITER)
   od
 }
 
@@ -134,7 +134,7 @@ end:
 inline ring_doorbell(announcements) {
   d_step {
     EMPTY(WRITER) ->
-    memory[BELL]++;
+    memory[DOORBELL]++;
     /* An announcement, a dead reader's too, costs one ring at most. */
     assert(unrung >= announcements);
     unrung = unrung - announcements
@@ -154,7 +154,7 @@ inline wake_all() {
 }
 
 inline ring(announcements) {
-#ifdef BELL_AFTER_WAKE
+#ifdef DOORBELL_AFTER_WAKE
   wake_all();
   ring_doorbell(announcements)
 #else
@@ -165,26 +165,26 @@ inline ring(announcements) {
 
 /* A3 */
 inline take_announcement() {
-  d_step { get(WRITER, ANNOUNCED, mark) };
+  d_step { get(WRITER, ANNOUNCED, announcer) };
   attempts = 0;
   do
-  :: mark == 0 || attempts == 3 -> break
+  :: announcer == 0 || attempts == 3 -> break
   :: else ->
     d_step {
       EMPTY(WRITER) ->
       if
-      :: memory[ANNOUNCED] == mark -> memory[ANNOUNCED] = 0; mark = 0
-      :: else -> mark = memory[ANNOUNCED]
+      :: memory[ANNOUNCED] == announcer -> memory[ANNOUNCED] = 0; announcer = 0
+      :: else -> announcer = memory[ANNOUNCED]
       fi;
       attempts++
     }
   od;
   skip;
-  d_step { attempts = 0; mark = 0 }
+  d_step { attempts = 0; announcer = 0 }
 }
 
 inline ring_announced() {
-#ifdef SWAP_AFTER_BELL
+#ifdef SWAP_AFTER_DOORBELL
   ring(1);
   take_announcement()
 #else
@@ -201,9 +201,9 @@ inline write() {
 #ifndef NO_F1
     full_fence(WRITER);                  /* F1 */
 #endif
-    d_step { get(WRITER, ANNOUNCED, mark) };   /* A2 */
+    d_step { get(WRITER, ANNOUNCED, announcer) };   /* A2 */
     if
-    :: mark != 0
+    :: announcer != 0
     :: else -> goto written
     fi
   };
@@ -214,7 +214,7 @@ written:
 
 active proctype writer() {
   byte number = 0;
-  byte mark = 0;
+  byte announcer = 0;
   byte attempts = 0;
   bool is_successor = false;
 
@@ -246,7 +246,7 @@ one_life:
     full_fence(WRITER);
     if
     :: writer_is_gone = true
-    :: d_step { is_successor = true; number = memory[DATA]; mark = 0; attempts = 0 };
+    :: d_step { is_successor = true; number = memory[DATA]; announcer = 0; attempts = 0 };
        goto one_life
     fi
   fi
@@ -271,7 +271,7 @@ inline look() {
 
 /* (Within a d_step.) */
 inline say_it() {
-  put(me, ANNOUNCED, MARK_OF(me));
+  put(me, ANNOUNCED, ANNOUNCER_OF(me));
   if
   :: unrung < MESSAGES + 1 -> unrung++
   :: else
@@ -281,9 +281,9 @@ inline say_it() {
 inline announce() {
 #ifdef KEY_AFTER_ANNOUNCEMENT
   d_step { LOCK_IS_FREE -> locked[PROCESS_OF(me)] = true; say_it() };
-  d_step { get(me, BELL, key) }
+  d_step { get(me, DOORBELL, key) }
 #else
-  d_step { LOCK_IS_FREE -> locked[PROCESS_OF(me)] = true; get(me, BELL, key) };   /* B1 */
+  d_step { LOCK_IS_FREE -> locked[PROCESS_OF(me)] = true; get(me, DOORBELL, key) };   /* B1 */
   d_step { say_it() }                                                            /* A1 */
 #endif
 }
@@ -307,7 +307,7 @@ inline futex_wait() {
 #ifdef NO_COMPARE
     asleep[me] = true;
 #else
-    asleep[me] = (memory[BELL] == key);
+    asleep[me] = (memory[DOORBELL] == key);
 #endif
     key = 0
   };
