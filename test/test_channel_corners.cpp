@@ -307,8 +307,9 @@ TEST_F(Queue, HandsThatAreForgottenAreTheOldestWhateverIsBorrowed) {
   for (int n = 0; n <= 65; ++n) ASSERT_EQ(write(std::to_string(n)), WriteResult::kDone);
   const void* payload = nullptr;
   ASSERT_EQ(reader_.borrow(&payload, message_, 1000), ReadResult::kMessage);
+  const uint64_t borrow = reader_.last_borrow();
   for (uint64_t thread = 1; thread <= 65; ++thread) ASSERT_EQ(read(thread), ReadResult::kMessage);
-  ASSERT_TRUE(reader_.release(payload));
+  ASSERT_TRUE(reader_.release(payload, borrow));
   restart_reader();
   ASSERT_EQ(read(), ReadResult::kMessage);
   EXPECT_EQ(text_, "2") << "64 hands are remembered";

@@ -140,10 +140,10 @@ TEST_F(Queue, AlignedPayloadsAreAligned) {
     ASSERT_EQ(writer_.publish(payload, n / 2, 0), Write::kDone);
     const void* borrowed;
     Message message;
-    ASSERT_EQ(reader_.borrow(&borrowed, message, kThread), Read::kMessage);
+    ASSERT_EQ(borrow(borrowed, message), Read::kMessage);
     EXPECT_EQ(borrowed, payload);
     EXPECT_EQ(message.size, size_t(n / 2));
-    EXPECT_TRUE(reader_.release(borrowed));
+    EXPECT_TRUE(release(borrowed));
   }
 }
 
@@ -270,7 +270,7 @@ TEST_F(Queue, AgreesWithAPlainListWhateverIsDone) {
       } else if (dice < 88) {
         const void* payload = nullptr;
         Message message;
-        const Read result = reader_.borrow(&payload, message, kThread);
+        const Read result = borrow(payload, message);
         if (expected.empty() || expected.front().is_open) {
           ASSERT_EQ(result, Read::kNothing);
         } else if (borrows.size() == 3) {
@@ -285,7 +285,7 @@ TEST_F(Queue, AgreesWithAPlainListWhateverIsDone) {
         const size_t which = random.up_to(borrows.size() - 1);
         const auto [payload, entry] = borrows[which];
         ASSERT_TRUE(is_pattern(payload, entry.size, entry.id));
-        ASSERT_TRUE(reader_.release(payload));
+        ASSERT_TRUE(release(payload));
         borrows.erase(borrows.begin() + long(which));
       } else if (dice == 98) {
         restart_writer();
@@ -392,8 +392,8 @@ TEST_F(Queue, BorrowedMessagesStayUntouchedAndAreReleasedInAnyOrder) {
   for (int n = 0; n < 4; ++n) {
     EXPECT_EQ(borrow_text(borrowed[n]), std::string(4, char('a' + n)));
   }
-  EXPECT_TRUE(reader_.release(borrowed[2]));
-  EXPECT_TRUE(reader_.release(borrowed[1]));
+  EXPECT_TRUE(release(borrowed[2]));
+  EXPECT_TRUE(release(borrowed[1]));
   EXPECT_FALSE(reader_.freed_room());
   while (write(100) == Write::kDone) {
   }
@@ -402,9 +402,9 @@ TEST_F(Queue, BorrowedMessagesStayUntouchedAndAreReleasedInAnyOrder) {
   EXPECT_EQ(write(100), Write::kFull) << "the oldest is borrowed still";
   EXPECT_EQ(std::memcmp(borrowed[0], "aaaa", 4), 0);
   EXPECT_EQ(std::memcmp(borrowed[3], "dddd", 4), 0);
-  EXPECT_TRUE(reader_.release(borrowed[0]));
+  EXPECT_TRUE(release(borrowed[0]));
   EXPECT_TRUE(reader_.freed_room());
-  EXPECT_TRUE(reader_.release(borrowed[3]));
+  EXPECT_TRUE(release(borrowed[3]));
   EXPECT_EQ(write(100), Write::kDone);
 }
 
@@ -416,7 +416,7 @@ TEST_F(Queue, MoreThanMaxBorrowsAreRefusedAndTheMessageStays) {
   EXPECT_EQ(borrow_text(first), "a");
   EXPECT_EQ(borrow_text(other), "b");
   EXPECT_EQ(borrow_text(other), name_of(Read::kTooMany));
-  EXPECT_TRUE(reader_.release(first));
+  EXPECT_TRUE(release(first));
   EXPECT_EQ(borrow_text(other), "c");
   EXPECT_EQ(borrow_text(other), name_of(Read::kNothing));
   use(RingMemory::shape(4096, 100, 0, 0, 0));
@@ -432,12 +432,12 @@ TEST_F(Queue, AnAddressThatIsNotBorrowedIsRefused) {
   const void* payload;
   EXPECT_EQ(borrow_text(payload), "a");
   char foreign;
-  EXPECT_FALSE(reader_.release(&foreign));
-  EXPECT_FALSE(reader_.release(nullptr));
+  EXPECT_FALSE(release(&foreign));
+  EXPECT_FALSE(release(nullptr));
   EXPECT_EQ(read_text(), "b");
-  EXPECT_FALSE(reader_.release(nullptr)) << "a copied message is not borrowed";
-  EXPECT_TRUE(reader_.release(payload));
-  EXPECT_FALSE(reader_.release(payload));
+  EXPECT_FALSE(release(nullptr)) << "a copied message is not borrowed";
+  EXPECT_TRUE(release(payload));
+  EXPECT_FALSE(release(payload));
 }
 
 }  // namespace

@@ -63,11 +63,16 @@ void produce(QueueWriter& writer, uint64_t messages, const Pace& pace) {
 
 void consume(QueueReader& reader, uint64_t messages, const Pace& pace) {
   std::vector<char> in(kLargest);
-  std::vector<std::pair<const void*, Message>> borrowed;
+  struct Borrow {
+    const void* payload;
+    Message message;
+    uint64_t number;
+  };
+  std::vector<Borrow> borrowed;
   const auto give_back = [&](size_t which) {
-    const auto& [payload, message] = borrowed[which];
+    const auto& [payload, message, borrow] = borrowed[which];
     ASSERT_TRUE(is_pattern(payload, message.size, message.number)) << message.number;
-    ASSERT_TRUE(reader.release(payload));
+    ASSERT_TRUE(reader.release(payload, borrow));
     borrowed.erase(borrowed.begin() + long(which));
   };
   for (uint64_t number = 1; number <= messages;) {
@@ -86,7 +91,7 @@ void consume(QueueReader& reader, uint64_t messages, const Pace& pace) {
     ASSERT_EQ(message.number, number);
     ASSERT_EQ(message.size, pattern_size(number, kLargest));
     if (borrows) {
-      borrowed.emplace_back(payload, message);
+      borrowed.push_back({payload, message, reader.last_borrow()});
     } else {
       ASSERT_TRUE(is_pattern(in.data(), message.size, number)) << number;
     }

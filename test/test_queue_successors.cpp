@@ -188,7 +188,7 @@ TEST_F(Queue, BorrowedMessagesAreShownAgainAfterADeath) {
   for (const char* text : {"a", "b", "c"}) ASSERT_EQ(write_text(text), Write::kDone);
   EXPECT_EQ(borrow_text(payload), "a");
   EXPECT_EQ(borrow_text(payload), "b");
-  EXPECT_TRUE(reader_.release(payload));
+  EXPECT_TRUE(release(payload));
   restart_reader();
   EXPECT_EQ(borrow_text(payload), "a");
   EXPECT_EQ(read_text(), "b");
@@ -202,7 +202,7 @@ TEST_F(Queue, ACleanEndShowsNothingAgain) {
   EXPECT_EQ(borrow_text(payload), "b");
   reader_.consume_handed_out();
   EXPECT_TRUE(reader_.freed_room());
-  EXPECT_FALSE(reader_.release(payload));
+  EXPECT_FALSE(release(payload));
   restart_reader();
   EXPECT_EQ(read_text(), "c");
 }

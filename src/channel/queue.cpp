@@ -384,7 +384,7 @@ bool QueueReader::release(const void* payload, uint64_t borrow) {
   freed_room_ = false;
   for (uint32_t i = 0; i < held_count_; ++i) {
     if (payload == nullptr || held_[i].payload != payload) continue;
-    if (borrow != kAnyBorrow && held_[i].position != borrow) continue;
+    if (held_[i].position != borrow) continue;
     --borrow_count_;
     forget(i);
     show_position();

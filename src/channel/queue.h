@@ -179,12 +179,12 @@ class QueueReader {
   // its own) until that thread comes again; only then is it consumed.
   Result read(void* buffer, size_t buffer_bytes, Message& message, uint64_t thread);
 
-  // The next message in place, until release(), which takes the address, and
-  // last_borrow() as of then: an address comes again, that number does not.
-  // False: not borrowed.
+  // The next message in place, until release(), which takes the address, and what
+  // last_borrow() returned then: an address is used again, that number is not. False:
+  // not borrowed.
   Result borrow(const void** payload, Message& message, uint64_t thread);
   uint64_t last_borrow() const { return held_[held_count_ - 1].position; }
-  bool release(const void* payload, uint64_t borrow = kAnyBorrow);
+  bool release(const void* payload, uint64_t borrow);
   uint32_t borrows_out() const { return borrow_count_; }
 
   // Whether read() would tell of a message, or that the ring is corrupt.
@@ -195,8 +195,8 @@ class QueueReader {
   // A clean end: whoever reads next begins behind all that was handed out.
   void consume_handed_out();
 
-  // From now on the writer's sight of this reader stays as it is: somebody else
-  // may be the reader.
+  // From now on the position that the writer sees stays as it is: another process may be
+  // the reader.
   void let_go() { is_let_go_ = true; }
 
   // Whether the last call of read, borrow, release or consume_handed_out moved the position
@@ -207,8 +207,6 @@ class QueueReader {
   // then it says kSuperseded.
   void drain_to(uint64_t position) { limit_ = position; }
   uint64_t position() const { return next_.position; }
-
-  static constexpr uint64_t kAnyBorrow = UINT64_MAX;
 
  private:
   // A message that is handed out. In the order of the ring.

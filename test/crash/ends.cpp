@@ -162,6 +162,7 @@ Answer ChannelEnd::borrow(Piece& piece) {
     channel::Message message;
     const ReadResult result = queue_reader_.borrow(&piece.data, message, kThread);
     piece.size = message.size;
+    if (result == ReadResult::kMessage) piece.borrow = queue_reader_.last_borrow();
     return answer_of(result);
   }
   const ReadResult result = latest_reader_.borrow(piece.latest, false);
@@ -171,7 +172,7 @@ Answer ChannelEnd::borrow(Piece& piece) {
 }
 
 Answer ChannelEnd::release(Piece& piece) {
-  const bool was_out = is_queue_ ? queue_reader_.release(piece.data)
+  const bool was_out = is_queue_ ? queue_reader_.release(piece.data, piece.borrow)
                                  : latest_reader_.release(piece.latest.token, piece.latest.serial);
   return was_out ? Answer::kDone : Answer::kOther;
 }

@@ -43,7 +43,8 @@ struct Piece {
   const void* data = nullptr;
   size_t size = 0;
   ESHMView view = {};                  // of a handle
-  eshm::channel::Borrowed latest = {};  // of a channel
+  eshm::channel::Borrowed latest = {};  // of a LATEST channel
+  uint64_t borrow = 0;                  // of a QUEUE channel
 };
 
 class End {

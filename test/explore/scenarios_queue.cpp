@@ -130,11 +130,12 @@ void borrow_all(Queue& state) {
       explorer().await_news();
       continue;
     }
+    const uint64_t borrow = state.reader.last_borrow();
     explorer().require(message.number == number, "each message once, and in order");
     require_whole(message, read_in_place(payload, message.size), size_of(number));
     explorer().begin_call();
     require_whole(message, read_in_place(payload, message.size), size_of(number));
-    explorer().require(state.reader.release(payload), "it was borrowed");
+    explorer().require(state.reader.release(payload, borrow), "it was borrowed");
     ++number;
   }
 }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -90,9 +91,16 @@ class Queue : public testing::Test {
     return testing::AssertionSuccess();
   }
 
+  Read borrow(const void*& payload, Message& message) {
+    const Read result = reader_.borrow(&payload, message, kThread);
+    if (result == Read::kMessage) borrow_of_[payload] = reader_.last_borrow();
+    return result;
+  }
+  // Of the last borrow at that address.
+  bool release(const void* payload) { return reader_.release(payload, borrow_of_[payload]); }
   std::string borrow_text(const void*& payload) {
     Message message;
-    const Read result = reader_.borrow(&payload, message, kThread);
+    const Read result = borrow(payload, message);
     if (result != Read::kMessage) return name_of(result);
     return std::string(static_cast<const char*>(payload), message.size);
   }
@@ -107,6 +115,7 @@ class Queue : public testing::Test {
     return writer_.publish(payload, text.size(), 0);
   }
 
+  std::map<const void*, uint64_t> borrow_of_;
   uint32_t generation_ = 0;
   uint64_t written_ = 0;
   uint64_t read_ = 0;
