@@ -94,13 +94,13 @@ class DeathWatch {
     if (round % 2 == 0) {
       told_ms.push_back(kill_and_poll_state());
     } else {
-      bell_ms.push_back(kill_and_poll_pidfd());
+      pidfd_ms.push_back(kill_and_poll_pidfd());
       bench::wait_until([&] { return state() == ESHM_PEER_DEAD; }, "dead");
     }
     board_.told.store(round);
   }
 
-  std::vector<double> told_ms, bell_ms;
+  std::vector<double> told_ms, pidfd_ms;
   int told_dead_alive = 0;
 
  private:
@@ -122,13 +122,13 @@ class DeathWatch {
   }
 
   double kill_and_poll_pidfd() {
-    pollfd bell = {int(syscall(SYS_pidfd_open, board_.pid.load(), 0)), POLLIN, 0};
-    if (bell.fd < 0) bench::fail_errno("pidfd_open");
+    pollfd exit_watch = {int(syscall(SYS_pidfd_open, board_.pid.load(), 0)), POLLIN, 0};
+    if (exit_watch.fd < 0) bench::fail_errno("pidfd_open");
     const uint64_t begin = now_ns();
     kill(board_.pid.load(), SIGKILL);
-    poll(&bell, 1, 10000);
+    poll(&exit_watch, 1, 10000);
     const double ms = ms_since(begin);
-    close(bell.fd);
+    close(exit_watch.fd);
     return ms;
   }
 
@@ -147,19 +147,19 @@ void measure_deaths(int kills, ESHMRole mortal_role) {
   DeathWatch watch(*board, *link);
   for (int round = 1; round <= rounds; ++round) watch.one_round(round);
 
-  const double told = median(watch.told_ms), bell = median(watch.bell_ms);
-  const double told99 = quantile(watch.told_ms, 0.99), bell99 = quantile(watch.bell_ms, 0.99);
+  const double told = median(watch.told_ms), pidfd = median(watch.pidfd_ms);
+  const double told99 = quantile(watch.told_ms, 0.99), pidfd99 = quantile(watch.pidfd_ms, 0.99);
   std::printf("\n%s killed %d times: from kill -9 to being told (ms)\n", name_of(mortal_role),
               kills);
   std::printf("  %-26s %8s %8s\n", "", "median", "p99");
   std::printf("  %-26s %8.3f %8.3f\n", "eshm_get_remote_state", told, told99);
-  std::printf("  %-26s %8.3f %8.3f\n", "bare pidfd", bell, bell99);
-  std::printf("  %-26s %+8.3f %8.2f   <= +0.2 ms, 1.20 x\n", "difference, ratio", told - bell,
-              told99 / bell99);
+  std::printf("  %-26s %8.3f %8.3f\n", "bare pidfd", pidfd, pidfd99);
+  std::printf("  %-26s %+8.3f %8.2f   <= +0.2 ms, 1.20 x\n", "difference, ratio", told - pidfd,
+              told99 / pidfd99);
   std::printf("  told dead while alive: %d   0\n", watch.told_dead_alive);
 }
 
-// ---- told dead where no bell rings
+// ---- told dead where no pidfd becomes readable
 
 // After exec the process lives on, and so its pidfd is silent; the role is free.
 void raise_deserters(Board& board, const std::string& name, ESHMRole role, int rounds) {

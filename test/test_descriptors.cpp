@@ -284,7 +284,7 @@ TEST_P(Descriptors, LinkThatWasOpenedAgainIsNotClosedByItsFormerHandle) {
 // read, written, locked nor closed.
 TEST_P(Descriptors, StrangersFilesOnTheClosedNumbersAreNotTouched) {
   for (ESHMRole role : {ESHM_ROLE_MASTER, ESHM_ROLE_SLAVE}) {
-    // The peer is killed while the strangers' files stand where the bell was.
+    // The peer is killed while the strangers' files stand where the exit watch was.
     const auto play = [&](Child& peer, Wire&) {
       std::string pattern = testing::TempDir() + "eshm_test_strangers_XXXXXX";
       const int keep = mkstemp(&pattern[0]);
@@ -293,7 +293,7 @@ TEST_P(Descriptors, StrangersFilesOnTheClosedNumbersAreNotTouched) {
       Link link = open_link(for_ever(config(role)));
       CHILD_CHECK(link);
       wait_for_state(link.get(), ESHM_PEER_ALIVE);
-      pause_ms(20);  // the bell is hung by now
+      pause_ms(20);  // by now there is an exit watch
 
       const std::vector<int> closed = close_all_but_sockets();
       CHILD_CHECK(closed.size() >= 2);

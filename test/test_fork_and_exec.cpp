@@ -205,7 +205,7 @@ TEST_P(ForkAndExec, ForksInTheMiddleOfTalkDisturbNobody) {
 TEST_P(ForkAndExec, SpawnedProgramInheritsNoDescriptor) {
   const Link master = open_link(patient(ESHM_ROLE_MASTER));
   ASSERT_TRUE(master) << last_error();
-  Child slave = obeying(patient(ESHM_ROLE_SLAVE));  // so that there is a bell, too
+  Child slave = obeying(patient(ESHM_ROLE_SLAVE));  // so that there is an exit watch, too
   ASSERT_EQ(slave.hear(), "open");
   wait_for_state(master.get(), ESHM_PEER_ALIVE);
   std::string look = "ls -l /proc/self/fd | grep -c -e eshm_ -e pidfd -e inotify -e '/dev/shm'";

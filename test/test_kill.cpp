@@ -295,7 +295,7 @@ TEST_P(Kill, EndWithoutDestroyIsDeathAndDestroyIsLeaving) {
   }
 }
 
-// Bells of several peers in one process: one may hang for several links.
+// Exit watches of several peers in one process: one may serve several links.
 TEST_P(Kill, EachLinkIsToldOfItsOwnPeersDeathAlone) {
   std::vector<Link> masters;
   std::vector<std::string> names;
@@ -319,7 +319,7 @@ TEST_P(Kill, EachLinkIsToldOfItsOwnPeersDeathAlone) {
   ASSERT_EQ(of_two.hear(), "open");
   ASSERT_EQ(of_one.hear(), "open");
   for (const Link& master : masters) wait_for_state(master.get(), ESHM_PEER_ALIVE);
-  pause_ms(5);  // the bells hang
+  pause_ms(5);  // by now there are exit watches
   of_one.kill_now();
   wait_for_state(masters[2].get(), ESHM_PEER_DEAD);
   for (int i = 0; i < 2; ++i) EXPECT_NE(remote_state(masters[size_t(i)].get()), ESHM_PEER_DEAD);

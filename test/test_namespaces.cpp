@@ -165,8 +165,8 @@ TEST_P(PidNamespace, StrangersTalkAreHungKilledAndLeaveLikeAnyOther) {
   }
 }
 
-// A bell is a pidfd; the foreigner's number is somebody else's here.
-TEST_P(PidNamespace, OnlyAPeerOfOurOwnNamespaceHasABell) {
+// An exit watch is a pidfd; the foreigner's number is another process's here.
+TEST_P(PidNamespace, OnlyAPeerOfOurOwnNamespaceHasAnExitWatch) {
   const Link master = open_link(patient(ESHM_ROLE_MASTER));
   ASSERT_TRUE(master) << last_error();
   Child resident = obeying(patient(ESHM_ROLE_SLAVE));

@@ -282,7 +282,7 @@ TEST_P(Elsewhere, PeerThatLeavesBetweenTwoLooksHasLeft) {
   ASSERT_EQ(slave.hear(), "open");
   wait_for_state(master.get(), ESHM_PEER_ALIVE);
   slave.stop();
-  faults::at_next(faults::kBeforeALookAtALock, [&slave] {
+  faults::at_next(faults::kBeforeALockProbe, [&slave] {
     slave.go_on();
     leave(slave);
   });
@@ -299,9 +299,9 @@ TEST_P(Elsewhere, PeerThatComesBehindTheLookThatFoundItsForerunnerDeadIsMet) {
   wait_for_state(master.get(), ESHM_PEER_ALIVE);
   Child next = standing_by(for_ever(config(ESHM_ROLE_SLAVE)));
   slave.stop();
-  faults::at_next(faults::kBeforeALookAtALock, [&] {
+  faults::at_next(faults::kBeforeALockProbe, [&] {
     slave.kill_now();
-    faults::at_next(faults::kBehindALookAtALock, [&] { EXPECT_EQ(ask(next, "open"), "open"); });
+    faults::at_next(faults::kAfterALockProbe, [&] { EXPECT_EQ(ask(next, "open"), "open"); });
   });
   wait_until([&] { return reconnects_of(master.get()) == 1; });
   wait_for_state(master.get(), ESHM_PEER_ALIVE);
@@ -352,7 +352,7 @@ TEST_P(Elsewhere, MasterOfASlowMoveIsNotStale) {
   });
   master.reset();
   wait_until([&] { return has_lost.load(); });
-  faults::at_next(faults::kBeforeALookAtALock, [] { pause_ms(2 * kHungMs); });
+  faults::at_next(faults::kBeforeALockProbe, [] { pause_ms(2 * kHungMs); });
   EXPECT_EQ(ask(next, "open"), "open");
   EXPECT_EQ(ask(next, "write found"), "0");
   reader.join();

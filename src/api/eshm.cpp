@@ -215,8 +215,8 @@ ESHM_ALWAYS_INLINE int read_bytes(ESHMHandle* handle, void* buffer, size_t buffe
   }
   Taken taken;
   const int code = read(handle, buffer, buffer_size, taken, timeout_ms);
-  const bool is_told = code == ESHM_SUCCESS || code == ESHM_ERROR_BUFFER_TOO_SMALL;
-  bytes = is_told ? taken.message.size : 0;
+  const bool has_size = code == ESHM_SUCCESS || code == ESHM_ERROR_BUFFER_TOO_SMALL;
+  bytes = has_size ? taken.message.size : 0;
   return code;
 }
 

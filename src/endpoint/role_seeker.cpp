@@ -325,8 +325,8 @@ Step RoleSeeker::succession_is_busy(const SegmentFile& segment) {
   }
   const Holder holder = read_record(segment.page().succession);
   const uint64_t now = os::monotonic_ns();
-  const bool is_first_look = watched_succession_.since_ns == 0;
-  if (is_first_look || holder.incarnation != watched_succession_.incarnation) {
+  const bool is_first_try = watched_succession_.since_ns == 0;
+  if (is_first_try || holder.incarnation != watched_succession_.incarnation) {
     watched_succession_ = {holder.incarnation, 0, now, {}};
     succession_tries_ = 0;
     return try_again();

@@ -13,20 +13,20 @@ namespace eshm::os {
 
 namespace {
 
-// A signal number that marks an open file description as ours. No signal is sent
-// without O_ASYNC, which is never set; of a description that is not marked F_GETSIG
-// returns 0, or what its owner chose for I/O signals.
-constexpr int kMark = 61;
+// A signal number by which an open file description is known as ours. No signal is sent
+// without O_ASYNC, which is never set. Of any other description F_GETSIG returns 0, or
+// what its owner chose for I/O signals.
+constexpr int kSignature = 61;
 
 }  // namespace
 
 // A descriptor as it was opened. Lives as long as its Fd.
 //
 // A regular file is recognized by its inode. All eventfds, inotify instances and,
-// before Linux 6.9, pidfds have one inode in common, so these are marked.
+// before Linux 6.9, pidfds have one inode in common, so these are signed.
 struct Fd::Record {
   const int number;
-  bool is_marked = false;
+  bool is_signed = false;
   dev_t device = 0;
   ino_t inode = 0;
   // The number was registered again: the application had closed it. Stored under
@@ -39,13 +39,13 @@ struct Fd::Record {
     if (fstat(number, &meta) != 0) return errno;
     device = meta.st_dev;
     inode = meta.st_ino;
-    is_marked = (meta.st_mode & S_IFMT) == 0;  // no type: it has no inode of its own
-    return is_marked && fcntl(number, F_SETSIG, kMark) != 0 ? errno : 0;
+    is_signed = (meta.st_mode & S_IFMT) == 0;  // no type: it has no inode of its own
+    return is_signed && fcntl(number, F_SETSIG, kSignature) != 0 ? errno : 0;
   }
 
   // Whether the number still means that file. One system call.
   bool is_there() const {
-    if (is_marked) return fcntl(number, F_GETSIG) == kMark;
+    if (is_signed) return fcntl(number, F_GETSIG) == kSignature;
     struct stat now;
     return fstat(number, &now) == 0 && now.st_dev == device && now.st_ino == inode;
   }

@@ -167,10 +167,10 @@ extern "C" int __wrap_fcntl(int fd, int command, struct flock* range) {
   const bool may_fail = command == F_OFD_GETLK || command == F_SETSIG ||
                         (command == F_OFD_SETLK && range->l_type == F_WRLCK);
   const int error = may_fail ? test::faults::error_now() : 0;
-  if (command == F_OFD_GETLK) test::faults::act_at(test::faults::kBeforeALookAtALock);
+  if (command == F_OFD_GETLK) test::faults::act_at(test::faults::kBeforeALockProbe);
   if (error == 0) {
     const int answer = __real_fcntl(fd, command, range);
-    if (command == F_OFD_GETLK) test::faults::act_at(test::faults::kBehindALookAtALock);
+    if (command == F_OFD_GETLK) test::faults::act_at(test::faults::kAfterALockProbe);
     return answer;
   }
   errno = error;
