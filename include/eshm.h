@@ -85,7 +85,7 @@ int eshm_write(ESHMHandle* handle, const void* data, size_t size);
 int eshm_write_ex(ESHMHandle* handle, const void* data, size_t size, uint32_t timeout_ms);
 
 /* Reads the newest message not yet read on this handle (of a queue: the next
- * one), waiting for it at most 1000 ms.
+ * one), waiting for it at most ESHM_DEFAULT_READ_MS.
  * Returns its size in bytes (0 for an empty message, used as an event), or a
  * negative code as eshm_read_ex. */
 int eshm_read(ESHMHandle* handle, void* buffer, size_t buffer_size);

@@ -38,6 +38,8 @@ extern "C" {
 
 /* Largest message, in bytes, of a channel that asks for nothing else. */
 #define ESHM_MAX_DATA_SIZE 4096
+/* How long a read waits where no time-out is given (eshm_read), in milliseconds. */
+#define ESHM_DEFAULT_READ_MS 1000
 /* How often a process with use_threads beats, in milliseconds. */
 #define ESHM_HEARTBEAT_INTERVAL_MS 1
 

@@ -165,7 +165,7 @@ PyObject* link_read(Link* link, PyObject* const* args, Py_ssize_t given, PyObjec
   uint32_t timeout_ms;
   if (!take_arguments("read", args, given, keywords, names, 2, 0, slots) ||
       (slots[0] != nullptr && !to_size(slots[0], "buffer_size", &limit)) ||
-      !to_timeout(slots[1], kDefaultTimeoutMs, &timeout_ms) || usable_handle(link) == nullptr) {
+      !to_timeout(slots[1], ESHM_DEFAULT_READ_MS, &timeout_ms) || usable_handle(link) == nullptr) {
     return nullptr;
   }
   ESHMMessageInfo info;
@@ -196,7 +196,7 @@ PyObject* link_read_msg(Link* link, PyObject* const* args, Py_ssize_t given, PyO
   PyObject* slots[1];
   uint32_t timeout_ms;
   if (!take_arguments("read_msg", args, given, keywords, names, 1, 0, slots) ||
-      !to_timeout(slots[0], kDefaultTimeoutMs, &timeout_ms) || usable_handle(link) == nullptr) {
+      !to_timeout(slots[0], ESHM_DEFAULT_READ_MS, &timeout_ms) || usable_handle(link) == nullptr) {
     return nullptr;
   }
   ESHMMessageInfo info;
@@ -212,7 +212,7 @@ PyObject* link_read_into(Link* link, PyObject* const* args, Py_ssize_t given, Py
   PyObject* slots[2];
   uint32_t timeout_ms;
   if (!take_arguments("read_into", args, given, keywords, names, 2, 1, slots) ||
-      !to_timeout(slots[1], kDefaultTimeoutMs, &timeout_ms) || usable_handle(link) == nullptr) {
+      !to_timeout(slots[1], ESHM_DEFAULT_READ_MS, &timeout_ms) || usable_handle(link) == nullptr) {
     return nullptr;
   }
   Py_buffer buffer;
@@ -262,7 +262,7 @@ PyObject* link_borrow(Link* link, PyObject* const* args, Py_ssize_t given, PyObj
   PyObject* slots[1];
   uint32_t timeout_ms;
   if (!take_arguments("borrow", args, given, keywords, names, 1, 0, slots) ||
-      !to_timeout(slots[0], kDefaultTimeoutMs, &timeout_ms)) {
+      !to_timeout(slots[0], ESHM_DEFAULT_READ_MS, &timeout_ms)) {
     return nullptr;
   }
   return borrow(link, timeout_ms, false);

@@ -31,8 +31,8 @@ PyMethodDef link_methods[] = {
      "timeout_ms: how long to wait for room in a queue."},
     {"read", keyword_method<link_read>(), kKeywords,
      READ_SIGNATURE
-     "The newest message not yet read (of a queue: the next). None waits 1000 ms, -1 without "
-     "limit."},
+     "The newest message not yet read (of a queue: the next). None waits "
+     TEXT_OF(ESHM_DEFAULT_READ_MS) " ms, -1 without limit."},
     {"try_read", keyword_method<link_try_read>(), kKeywords,
      TRY_READ_SIGNATURE "As read, without waiting; None if there is no unread message."},
     {"read_msg", keyword_method<link_read_msg>(), kKeywords,

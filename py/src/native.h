@@ -121,8 +121,6 @@ int add_constants(PyObject* module);
 
 // ---- arguments (arguments.cpp) -----------------------------------------------------
 
-constexpr uint32_t kDefaultTimeoutMs = 1000;
-
 // Puts the arguments of a METH_FASTCALL | METH_KEYWORDS call into slots[0 .. count);
 // a missing one is NULL. The first `required` must be present.
 bool take_arguments(const char* function, PyObject* const* args, Py_ssize_t given,

@@ -64,7 +64,7 @@ PyObject* wait_any(PyObject*, PyObject* const* args, Py_ssize_t count) {
     return nullptr;
   }
   uint32_t timeout_ms;
-  if (!to_timeout(args[1], kDefaultTimeoutMs, &timeout_ms)) return nullptr;
+  if (!to_timeout(args[1], ESHM_DEFAULT_READ_MS, &timeout_ms)) return nullptr;
   PyObject* sequence = PySequence_Tuple(args[0]);
   if (sequence == nullptr) return nullptr;
   std::vector<Link*> links;

@@ -40,7 +40,6 @@ using eshm::endpoint::Taken;
 constexpr const char* kVersion = ESHM_TEXT_OF(ESHM_VERSION_MAJOR) "." ESHM_TEXT_OF(
     ESHM_VERSION_MINOR) "." ESHM_TEXT_OF(ESHM_VERSION_PATCH);
 
-constexpr uint32_t kDefaultReadMs = 1000;
 constexpr const char* kNothingUnread = "there is nothing unread";
 constexpr const char* kNotOnLoan = "that buffer is not out on loan from this handle";
 
@@ -315,7 +314,7 @@ ESHM_EXPORT int eshm_write_ex(ESHMHandle* handle, const void* data, size_t size,
 
 ESHM_EXPORT int eshm_read(ESHMHandle* handle, void* buffer, size_t buffer_size) {
   size_t bytes;
-  const int code = read_bytes(handle, buffer, buffer_size, bytes, kDefaultReadMs);
+  const int code = read_bytes(handle, buffer, buffer_size, bytes, ESHM_DEFAULT_READ_MS);
   return code == ESHM_SUCCESS ? int(bytes) : code;
 }
 
