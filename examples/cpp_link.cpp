@@ -1,6 +1,6 @@
 // A link in C++: the master asks ten times, the slave answers.
 //   cpp_link master [name]     in one terminal
-//   cpp_link slave [name]      in another; whoever is first waits 5 s for the other
+//   cpp_link slave [name]      in another; the first one waits for the other
 #include <cstdint>
 #include <cstdio>
 #include <string>

@@ -1,5 +1,5 @@
 // A slave without any limit: neither attempts nor time. Its master comes only
-// after the 5 seconds of the default policy are over, and it is still there.
+// after the time of the default policy is over, and it is still there.
 //   test_truly_unlimited [name]
 #include <unistd.h>
 

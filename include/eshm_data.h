@@ -165,11 +165,11 @@ struct ESHMType {
 /* One direction of a link. */
 struct ESHMChannelConfig {
   enum ESHMDelivery delivery;
-  uint32_t max_borrows;      /* messages borrowed at once, 0 .. ESHM_MAX_BORROWS; default 1 */
-  uint32_t max_loans;        /* messages loaned at once, 0 .. ESHM_MAX_LOANS; default 1 */
+  uint32_t max_borrows;      /* messages borrowed at once, 0 .. ESHM_MAX_BORROWS */
+  uint32_t max_loans;        /* messages loaned at once, 0 .. ESHM_MAX_LOANS */
   uint32_t reserved;         /* 0; the only room for new fields */
-  uint64_t max_message_size; /* bytes, 1 .. INT32_MAX; default ESHM_MAX_DATA_SIZE */
-  uint64_t queue_capacity;   /* bytes, of a QUEUE; default 1 MiB */
+  uint64_t max_message_size; /* bytes, 1 .. INT32_MAX */
+  uint64_t queue_capacity;   /* bytes, of a QUEUE */
   struct ESHMType type;
 };
 
@@ -195,7 +195,7 @@ typedef struct ESHMConfig {
   struct ESHMChannelConfig m2s; /* master to slave */
   struct ESHMChannelConfig s2m; /* slave to master */
   uint32_t spin_us;     /* how long a wait polls before it parks; 0: at once */
-  uint32_t permissions; /* mode of the segment, default 0600; the umask has no say */
+  uint32_t permissions; /* mode of the segment; the umask has no say */
   uint32_t flags;       /* ESHM_FLAG_... */
   uint32_t reserved_word; /* 0; room for a new field */
   /* Called on a signal and each 50 ms of any wait, eshm_init's included; an
