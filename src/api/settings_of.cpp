@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <cstring>
 #include <string>
-#include <tuple>
 
 #include "eshm.h"
 
@@ -11,11 +10,10 @@ namespace eshm::api {
 
 using endpoint::fail;
 using endpoint::Failure;
+using endpoint::kMaxPeriodMs;
 using endpoint::success;
 
 namespace {
-
-constexpr uint32_t kMaxPeriodMs = 3'600'000;
 
 Failure invalid(const std::string& text) { return fail(ESHM_ERROR_INVALID_PARAM, text); }
 
@@ -117,11 +115,13 @@ Failure take_new_fields(const ESHMConfig& config, endpoint::Settings& out) {
   if ((config.permissions & ~0666u) != 0 || (config.permissions & 0600) != 0600) {
     return invalid("permissions must let the owner read and write, and nobody execute");
   }
-  if (Failure failure = shape_of("m2s", config.m2s, config.flags, out.shape[0])) return failure;
-  if (Failure failure = shape_of("s2m", config.s2m, config.flags, out.shape[1])) return failure;
-  for (const auto& [field, type, direction] :
-       {std::make_tuple("m2s", &config.m2s.type, 0), std::make_tuple("s2m", &config.s2m.type, 1)}) {
-    Failure failure = type_of(field, *type, out.shape[direction], out.type_text[direction]);
+  for (const layout::Direction direction : layout::kDirections) {
+    const std::string field = endpoint::name_of(direction);
+    const bool is_m2s = direction == layout::kMasterToSlave;
+    const ESHMChannelConfig& channel = is_m2s ? config.m2s : config.s2m;
+    layout::ChannelShape& shape = out.shape[direction];
+    Failure failure = shape_of(field, channel, config.flags, shape);
+    if (!failure) failure = type_of(field, channel.type, shape, out.type_text[direction]);
     if (failure) return failure;
   }
   out.backend = config.backend;

@@ -25,9 +25,8 @@ layout::DataIdentity& identity_of(std::byte* data) {
 
 Failure cannot_map(const Settings& settings, Direction direction, const std::string& why,
                    int error_number) {
-  const char* const which = direction == layout::kMasterToSlave ? "master-to-slave" : "slave-to-master";
-  return fail(ESHM_ERROR_SHM_ATTACH, about(settings) + "its " + which + " data " + why,
-              error_number);
+  return fail(ESHM_ERROR_SHM_ATTACH,
+              about(settings) + "its " + name_of(direction) + " data " + why, error_number);
 }
 
 bool wants_huge_pages(const Settings& settings) {

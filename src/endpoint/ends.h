@@ -100,8 +100,6 @@ struct ReadEnd {
 struct Ends {
   WriteEnd out;
   ReadEnd in;
-
-  bool has_any_out() const { return out.loans_out() + in.borrows_out() != 0; }
 };
 
 ESHM_ALWAYS_INLINE channel::ReadResult ReadEnd::read(void* buffer, size_t bytes,

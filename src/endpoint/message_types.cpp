@@ -65,10 +65,9 @@ Failure compare_types(const Settings& settings, const SegmentFile& segment) {
     const layout::ChannelGeometry& geometry = segment.plan().geometry[direction];
     const uint64_t ours = settings.shape[direction].type_fingerprint;
     if (layout::types_fit(geometry.type_fingerprint, ours)) continue;
-    const char* const which = direction == layout::kMasterToSlave ? "m2s" : "s2m";
     const std::string theirs = text_in(segment, geometry);
     return fail(ESHM_ERROR_TYPE_MISMATCH,
-                about(settings) + which + " carries " + shortened(theirs) + " (" +
+                about(settings) + name_of(direction) + " carries " + shortened(theirs) + " (" +
                     std::to_string(geometry.type_fingerprint) + "), this end speaks of " +
                     shortened(settings.type_text[direction]) + " (" + std::to_string(ours) + ")" +
                     difference(theirs, settings.type_text[direction]));

@@ -16,8 +16,6 @@ using std::memory_order_release;
 
 namespace {
 
-constexpr uint32_t kMaxThresholdMs = 3'600'000;  // as for ESHMConfig; a record may claim anything
-
 std::string octal(mode_t mode) {
   char text[8];
   std::snprintf(text, sizeof text, "%04o", unsigned(mode & 07777));
@@ -139,13 +137,13 @@ Holder read_record(const layout::RoleRecord& record) {
   holder.process.start_time = record.start_time.load(memory_order_relaxed);
   holder.process.pid_namespace = record.pid_namespace.load(memory_order_relaxed);
   holder.process.time_namespace = record.time_namespace.load(memory_order_relaxed);
+  // A record may claim anything.
   holder.stale_threshold_ns =
-      os::kNsPerMs *
-      std::min(record.stale_threshold_ms.load(memory_order_relaxed), kMaxThresholdMs);
+      os::kNsPerMs * std::min(record.stale_threshold_ms.load(memory_order_relaxed), kMaxPeriodMs);
   holder.left = record.left.load(memory_order_relaxed);
   holder.generation = record.generation.load(memory_order_relaxed);
   std::atomic_thread_fence(memory_order_acquire);
-  // A fresh incarnation is never given twice: unchanged means one writer's.
+  // If it is unchanged, all fields come from one writer.
   if (record.incarnation.load(memory_order_relaxed) == before) holder.incarnation = before;
   return holder;
 }

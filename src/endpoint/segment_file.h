@@ -23,7 +23,7 @@ struct Found {
   layout::Finding finding = layout::Finding::kAbsent;
   Failure refusal;  // for every finding but absent, superseded and fine
   layout::Plan plan = {};
-  bool is_writable = true;  // opened so
+  bool is_writable = false;  // opened so
   os::Fd file;
   struct stat meta = {};
 };

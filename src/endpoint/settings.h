@@ -23,8 +23,14 @@ struct Interrupt {
 };
 
 constexpr uint64_t kHeartbeatIntervalNs = ESHM_HEARTBEAT_INTERVAL_MS * os::kNsPerMs;
+constexpr uint32_t kMaxPeriodMs = 3'600'000;  // of a stale threshold or a retry interval
 constexpr uint32_t kInterruptIntervalMs = 50;
 constexpr uint32_t kLongestParkMs = 500;
+
+// As the configuration's field is called.
+inline const char* name_of(layout::Direction direction) {
+  return direction == layout::kMasterToSlave ? "m2s" : "s2m";
+}
 
 struct Settings {
   std::string name;
@@ -59,7 +65,7 @@ inline uint64_t longest_gap_ns(uint64_t interval_ns, uint64_t threshold_ns) {
 }
 
 // A park is cut into pieces: the writer may be stopped between its publication
-// and its wake, and without threads somebody has to beat.
+// and its wake, and without threads the waiting call itself must beat.
 inline uint64_t longest_park_ns(const Settings& settings) {
   if (!settings.use_threads) return kHeartbeatIntervalNs;
   return std::min<uint64_t>(settings.stale_threshold_ms * os::kNsPerMs / 2,

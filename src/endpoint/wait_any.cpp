@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "endpoint/waiters.h"
+#include "endpoint/waiting.h"
 #include "os/clock.h"
 #include "os/cpu.h"
 #include "os/futex.h"
@@ -14,10 +15,6 @@ using std::memory_order_acquire;
 using std::memory_order_relaxed;
 
 namespace {
-
-// Where the kernel cannot wait for many words, or no thread can be had.
-constexpr uint64_t kPollIntervalNs = os::kNsPerMs;
-constexpr size_t kPollsPerClock = 16;
 
 // Each wait polls another handle first: a busy one does not hide the rest.
 std::atomic<size_t> next_start{0};

@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <system_error>
 
+#include "endpoint/waiting.h"
 #include "os/clock.h"
 #include "os/per_process.h"
+#include "os/process.h"
 
 namespace eshm::endpoint {
 
@@ -21,8 +23,6 @@ constexpr size_t kMostPlaces = os::kMostFutexes - 1;
 // A handle without a descriptor that was rung this many times while no call waited
 // for many is dropped: its thread would be woken in vain for ever.
 constexpr uint32_t kMostUnheeded = 8;
-// Where the kernel cannot wait for many words.
-constexpr uint64_t kPollIntervalNs = os::kNsPerMs;
 
 }  // namespace
 
@@ -191,8 +191,8 @@ void Waiters::wake_callers(Watch& watch) {
   watch.to_wake.clear();
   if (!watch.has_handed_on) return;
   watch.has_handed_on = false;
-  // To fall asleep on so many words takes tens of microseconds, and a woken caller
-  // may be queued after this thread on the same core.
+  // Going to sleep on 128 words takes tens of microseconds, and a woken caller may be
+  // queued after this thread on the same core.
   sched_yield();
 }
 
@@ -238,7 +238,7 @@ void Waiters::hand_on_all_rung(Watch& watch) {
 
 void Waiters::hand_on(Watch& watch, size_t index) {
   Place& place = watch.places[index];
-  // Loaded before the ring is handed on: a later ring is handed on by itself.
+  // Loaded before the ring is handed on: a later ring is handed on separately.
   place.doorbell.key = place.doorbell.word->load(memory_order_acquire);
   watch.words[index + 1].expected = place.doorbell.key;
   const bool has_event_fd = place.handle->has_event_fd();

@@ -21,6 +21,11 @@ class InCallUpkeep {
   ~InCallUpkeep() = default;
 };
 
+// Where the kernel cannot wait for many words, or no thread can be had.
+constexpr uint64_t kPollIntervalNs = os::kNsPerMs;
+// A spinning wait reads the clock once in this many polls.
+constexpr uint32_t kPollsPerClock = 16;
+
 // How a piece of a wait ended, as far as the loop must know.
 enum class PieceEnd { kQuiet, kSignal };
 
@@ -62,8 +67,7 @@ int wait_in_pieces(int nothing, os::Deadline deadline, const Interrupt& interrup
 // Polls without a pause until there is an answer or the deadline has passed.
 template <class Poll>
 int spin(int nothing, os::Deadline until, const Poll& poll) {
-  constexpr int kPollsPerClock = 16;
-  for (int polls = 0;; ++polls) {
+  for (uint32_t polls = 0;; ++polls) {
     const int code = poll();
     if (code != nothing) return code;
     if (polls % kPollsPerClock == 0 && until.has_passed()) return code;
@@ -85,7 +89,7 @@ class SpinTime {
   uint64_t budget_ns() const;
   // Before anything is known about how long waits take.
   uint64_t first_budget_ns() const;
-  // Any thread, at any time: the adaptive budget follows what it is told.
+  // Any thread, at any time: the budget adapts to the reported waits.
   void learn(uint64_t waited_ns);
 
  private:

@@ -38,7 +38,7 @@ bool is_consistent(const Plan& plan) {
   Plan expected = plan_segment(plan.identity.backend, shape_of(plan.geometry[0]),
                                shape_of(plan.geometry[1]), plan.identity.auto_cleanup != 0,
                                plan.identity.page_bytes);
-  for (int direction : {0, 1}) {
+  for (const Direction direction : kDirections) {
     const ChannelGeometry& found = plan.geometry[direction];
     ChannelGeometry& wanted = expected.geometry[direction];
     wanted.data_nonce = found.data_nonce;
@@ -93,10 +93,9 @@ Judgement judge(const unsigned char* bytes, size_t count, uint64_t file_bytes,
               sizeof result.plan.geometry);
   const uint64_t expected = fingerprint_of(result.plan);
   if (identity.fingerprint != expected) {
-    return found(Finding::kCorrupt, "its header was altered, or another build of this library made it: "
-                                    "fingerprint " +
-                                        in_hex(identity.fingerprint) + ", expected " +
-                                        in_hex(expected));
+    return found(Finding::kCorrupt,
+                 "its header was altered, or another build of this library made it: fingerprint " +
+                     in_hex(identity.fingerprint) + ", expected " + in_hex(expected));
   }
   if (result.plan.identity.page_bytes != host_page_bytes) {
     return found(Finding::kOtherSizes,
