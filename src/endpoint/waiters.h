@@ -9,12 +9,13 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
-#include "endpoint/attachment.h"
 #include "os/futex.h"
 
 namespace eshm::endpoint {
@@ -27,7 +28,7 @@ class Waiters {
  public:
   // The word that a writer rings for a reader, and what keeps it mapped.
   struct Doorbell {
-    std::shared_ptr<Attachment> mapped;
+    std::shared_ptr<const void> mapped;
     const std::atomic<uint32_t>* word = nullptr;
     uint32_t key = 0;  // the word's value when it was last read
   };
@@ -104,7 +105,7 @@ class Waiters {
 
     // The thread's own.
     std::vector<os::FutexWaiter> words;
-    std::vector<std::shared_ptr<Attachment>> held;  // keeps the words mapped
+    std::vector<std::shared_ptr<const void>> held;  // keeps the words mapped
     std::vector<std::atomic<uint32_t>*> to_wake;
     bool has_handed_on = false;  // a ring, since it last slept
     uint64_t poll_interval_ns = 0;  // 0: no handle has a descriptor
