@@ -95,7 +95,7 @@ enum ESHMError {
   ESHM_ERROR_CORRUPT = -16,          /* the segment holds what no healthy peer writes */
   ESHM_ERROR_SUPERSEDED = -17,       /* another process has taken this one's role over */
   ESHM_ERROR_INTERRUPTED = -18,      /* ESHMConfig.interrupt ended the wait */
-  ESHM_ERROR_TYPE_MISMATCH = -19,    /* the two ends speak of different message types */
+  ESHM_ERROR_TYPE_MISMATCH = -19,    /* the two ends use different message types */
   ESHM_ERROR_PERMISSION = -20,       /* owner or mode forbid it */
   ESHM_ERROR_UNSUPPORTED = -21       /* this kernel or this handle cannot do it */
 };

@@ -1,4 +1,4 @@
-// Two ends that speak of different types, seen through the C interface.
+// Two ends that use different types, seen through the C interface.
 #include "support/player.h"
 
 namespace {
@@ -76,8 +76,8 @@ TEST_P(MessageTypes, DifferenceIsToldWhereverAndWhateverItIs) {
   for (const Case& c : {
            Case{"A{x}", "B{x}", "A there, B here"},
            {"A{x}", "A{x}{y}", "nothing there"},
-           {"A{x}", nullptr, "fingerprint alone"},
-           {nullptr, "A{x}", "fingerprint alone"},
+           {"A{x}", nullptr, "only a fingerprint"},
+           {nullptr, "A{x}", "only a fingerprint"},
            {"A\x01\x7f\xff{x}", "B", "A??? there"},
            {long_text.c_str(), "L{y}", "m2s carries " + long_text.substr(0, 120) + "..."},
        }) {

@@ -64,7 +64,8 @@ int unsupported(const char* text) { return remember_static(ESHM_ERROR_UNSUPPORTE
 
 [[gnu::cold, gnu::noinline]] int refuse_observer() {
   return remember_static(ESHM_ERROR_ROLE_MISMATCH,
-                         "the handle is an observer's: it reads, and neither writes, borrows nor beats");
+                         "the handle is an observer's: it can only be read; it does not write, "
+                         "borrow or beat");
 }
 
 // Every call's first question.
@@ -84,7 +85,7 @@ inline int check_end(ESHMHandle* handle) {
 int check_waiter(ESHMHandle* handle) {
   const int unusable = check(handle);
   if (unusable != ESHM_SUCCESS || !is_observer(handle)) return unusable;
-  return unsupported("the handle is an observer's: nobody tells it anything, it looks when it is asked to read");
+  return unsupported("the handle is an observer's: it is notified of nothing, it can only be read");
 }
 
 // Out of the way of the calls that succeed, whose frames stay small.
@@ -477,7 +478,9 @@ ESHM_EXPORT int eshm_set_event_callback(ESHMHandle* handle, ESHMEventCallback ca
 
 ESHM_EXPORT int eshm_wait_any(ESHMHandle* const* handles, size_t count, uint32_t timeout_ms) {
   if (handles == nullptr || count == 0) return invalid("there is no handle");
-  if (count > ESHM_MAX_WAIT) return invalid("more handles than ESHM_MAX_WAIT, which is " ESHM_TEXT_OF(ESHM_MAX_WAIT));
+  if (count > ESHM_MAX_WAIT) {
+    return invalid("more handles than ESHM_MAX_WAIT, which is " ESHM_TEXT_OF(ESHM_MAX_WAIT));
+  }
   eshm::endpoint::IncomingPath* paths[ESHM_MAX_WAIT];
   uint16_t index_of[ESHM_MAX_WAIT];
   size_t used = 0;
@@ -547,7 +550,7 @@ ESHM_EXPORT const char* eshm_error_string(int code) {
     case ESHM_ERROR_INTERRUPTED:
       return "Interrupted";
     case ESHM_ERROR_TYPE_MISMATCH:
-      return "The ends speak of different types";
+      return "The ends use different message types";
     case ESHM_ERROR_PERMISSION:
       return "Not permitted";
     case ESHM_ERROR_UNSUPPORTED:

@@ -37,12 +37,10 @@ std::string shortened(const std::string& text) {
 }
 
 std::string difference(const std::string& theirs, const std::string& ours) {
-  if (theirs.empty() || ours.empty()) return "; at least one of them is told by its fingerprint alone";
-  const size_t same = size_t(
-      std::mismatch(theirs.begin(), theirs.begin() + std::ptrdiff_t(std::min(theirs.size(), ours.size())),
-                    ours.begin())
-          .first -
-      theirs.begin());
+  if (theirs.empty() || ours.empty()) return "; at least one end gives only a fingerprint";
+  const auto first =
+      std::mismatch(theirs.begin(), theirs.end(), ours.begin(), ours.end()).first;
+  const size_t same = size_t(first - theirs.begin());
   return "; the first difference: " + field_at(theirs, same) + " there, " + field_at(ours, same) +
          " here";
 }
@@ -68,7 +66,7 @@ Failure compare_types(const Settings& settings, const SegmentFile& segment) {
     const std::string theirs = text_in(segment, geometry);
     return fail(ESHM_ERROR_TYPE_MISMATCH,
                 about(settings) + name_of(direction) + " carries " + shortened(theirs) + " (" +
-                    std::to_string(geometry.type_fingerprint) + "), this end speaks of " +
+                    std::to_string(geometry.type_fingerprint) + "), this end uses " +
                     shortened(settings.type_text[direction]) + " (" + std::to_string(ours) + ")" +
                     difference(theirs, settings.type_text[direction]));
   }
