@@ -1,6 +1,6 @@
-"""Plays every pairing of the two languages and writes the table of what was seen.
+"""Plays every pairing of the two languages and writes the table of what was seen into RESULTS.
 
-    play.py DEMO RESULTS.md
+    play.py DEMO RESULTS
 
 In each play a master and a slave talk; the slave is killed with -9 and started
 again, then the master; then both are asked to end. Ends only what it started.
