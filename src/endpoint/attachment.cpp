@@ -33,8 +33,8 @@ bool wants_huge_pages(const Settings& settings) {
   return (settings.flags & ESHM_FLAG_HUGE_PAGES) != 0;
 }
 
-// Makes huge pages in an area that nobody else knows yet: those who had it mapped
-// would lose their pages, prefaulted and locked ones, too.
+// Makes huge pages in an area. Only before any other process maps the area: a mapping made
+// earlier would lose its pages, prefaulted and locked ones, too.
 Failure make_huge_pages(const Settings& settings, const SegmentFile& segment, Direction direction) {
   const layout::ChannelGeometry& geometry = segment.plan().geometry[direction];
   os::Mapping area;
@@ -77,7 +77,7 @@ Failure DataMapping::map(const Settings& settings, const SegmentFile& segment, D
 }
 
 Failure DataMapping::apply_memory_flags(const Settings& settings, Direction direction, size_t bytes,
-                            bool writable) const {
+                                        bool writable) const {
   if ((settings.flags & ESHM_FLAG_PREFAULT) != 0) {
     if (const int failure = os::prefault(data(), bytes, writable)) {
       return cannot_map(settings, direction,
@@ -87,7 +87,8 @@ Failure DataMapping::apply_memory_flags(const Settings& settings, Direction dire
   if ((settings.flags & ESHM_FLAG_LOCK_MEMORY) != 0) {
     if (const int failure = os::lock_memory(data(), bytes)) {
       return cannot_map(settings, direction,
-                        "of " + std::to_string(bytes) + " bytes cannot be locked, RLIMIT_MEMLOCK is " +
+                        "of " + std::to_string(bytes) +
+                            " bytes cannot be locked, RLIMIT_MEMLOCK is " +
                             std::to_string(os::lock_limit()) + ": " + strerror(failure),
                         failure);
     }
@@ -100,7 +101,8 @@ Failure DataMapping::attach(const Settings& settings, const SegmentFile& segment
   DataMapping mapping;
   if (Failure failure = map(settings, segment, direction, writable, mapping)) return failure;
   const size_t bytes = segment.plan().geometry[direction].data_bytes;
-  if (Failure failure = mapping.apply_memory_flags(settings, direction, bytes, writable)) return failure;
+  Failure failure = mapping.apply_memory_flags(settings, direction, bytes, writable);
+  if (failure) return failure;
   out = std::move(mapping);
   return success();
 }
@@ -173,8 +175,8 @@ Failure Attachment::create(const Settings& settings, std::unique_ptr<Attachment>
   return success();
 }
 
-Failure Attachment::map(const Settings& settings, std::shared_ptr<SegmentFile> segment, ESHMRole role,
-                        std::unique_ptr<Attachment>& out) {
+Failure Attachment::map(const Settings& settings, std::shared_ptr<SegmentFile> segment,
+                        ESHMRole role, std::unique_ptr<Attachment>& out) {
   auto attachment = std::make_unique<Attachment>(role, std::move(segment));
   for (const Direction direction : layout::kDirections) {
     Failure failure = DataMapping::attach(settings, *attachment->segment_, direction,
@@ -256,8 +258,11 @@ ESHMStats stats_in(const layout::ControlPage& page) {
   stats.slave_heartbeat = page.beat[1].line.beats.load(memory_order_relaxed);
   stats.master_pid = read_record(page.master).process.pid;
   stats.slave_pid = read_record(page.slave).process.pid;
-  stats.m2s_read_count = page.reader[layout::kMasterToSlave].line.messages.load(memory_order_relaxed);
-  stats.s2m_read_count = page.reader[layout::kSlaveToMaster].line.messages.load(memory_order_relaxed);
+  const auto read_count = [&page](Direction direction) {
+    return page.reader[direction].line.messages.load(memory_order_relaxed);
+  };
+  stats.m2s_read_count = read_count(layout::kMasterToSlave);
+  stats.s2m_read_count = read_count(layout::kSlaveToMaster);
   return stats;
 }
 
@@ -266,7 +271,8 @@ void mark_superseded(const Settings& settings, SegmentFile& segment, int32_t suc
   DataMapping queues[2];
   for (const Direction direction : layout::kDirections) {
     if (segment.plan().geometry[direction].delivery != ESHM_DELIVERY_QUEUE) continue;
-    // Without it the slave itself looks how far it may read.
+    // If this fails, no end position is recorded: the slave reads nothing more of that queue
+    // until it has moved, and then up to `published` as it finds it.
     (void)DataMapping::map(settings, segment, direction, false, queues[direction]);
   }
   mark.successor_pid.store(successor_pid, memory_order_relaxed);

@@ -20,7 +20,7 @@ class DataMapping {
   static Failure map(const Settings& settings, const SegmentFile& segment,
                      layout::Direction direction, bool writable, DataMapping& out);
   // To work with: the memory is as ESHMConfig.flags ask, or the link is refused. A
-  // program that must keep its rhythm wants to know.
+  // real-time program needs the error, not slower memory.
   static Failure attach(const Settings& settings, const SegmentFile& segment,
                         layout::Direction direction, bool writable, DataMapping& out);
   // The same for the creator of the segment, whose plan it completes.
@@ -36,7 +36,7 @@ class DataMapping {
 
  private:
   Failure apply_memory_flags(const Settings& settings, layout::Direction direction, size_t bytes,
-                 bool writable) const;
+                             bool writable) const;
 
   os::Mapping posix_;
   os::SysvBlock sysv_;
@@ -53,11 +53,10 @@ class Attachment {
   static Failure map(const Settings& settings, std::shared_ptr<SegmentFile> segment, ESHMRole role,
                      std::unique_ptr<Attachment>& out);
 
-  // Becomes the role, whose lock is held: takes the outgoing channel over from
-  // whoever wrote it before and the incoming one from whoever read it, then
-  // completes the record. `incarnation` is fresh.
+  // Becomes the role, whose lock is held. Takes over both channels from their former
+  // users, then completes the record. `incarnation` is fresh.
   void assume_role(const Settings& settings, uint64_t incarnation);
-  // The channels' ends of that role, for whoever will use them. Once.
+  // The channels' ends of that role, for their user. May be called once.
   Ends take_ends() { return std::move(*ends_); }
 
   ESHMRole role() const { return role_; }
@@ -113,8 +112,8 @@ class Attachment {
 // What the control page tells of both sides: beats, PIDs, messages read.
 ESHMStats stats_in(const layout::ControlPage& page);
 
-// The successor segment and whoever waits here are told: this one is over.
-// `successor_pid` goes into the error texts of those who find the mark.
+// Marks the segment as superseded. `successor_pid` goes into the error texts of the
+// processes that find the mark.
 void mark_superseded(const Settings& settings, SegmentFile& segment, int32_t successor_pid);
 void wake_all_waiters(SegmentFile& segment);
 

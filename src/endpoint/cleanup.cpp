@@ -32,8 +32,8 @@ Failure clean_up_name(const Settings& settings, ESHMRole role,
   remove_abandoned_successor(settings);
   const int failure = os::unlink_name(os::object_path(settings.name));
   if (failure == 0 || failure == ENOENT) return success();
-  return fail(ESHM_ERROR_SHM_DELETE, about(settings) + "cannot be removed: " + std::strerror(failure),
-              failure);
+  return fail(ESHM_ERROR_SHM_DELETE,
+              about(settings) + "cannot be removed: " + std::strerror(failure), failure);
 }
 
 }  // namespace eshm::endpoint

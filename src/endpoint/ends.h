@@ -15,7 +15,7 @@ namespace eshm::endpoint {
 
 // A number that no other living thread of this process has.
 inline uint64_t this_thread() {
-  // Of the fast kind of thread-local memory: a poll passes here.
+  // initial-exec: this is on the fast path of a poll.
   __attribute__((tls_model("initial-exec"))) thread_local const char mine = 0;
   return reinterpret_cast<uintptr_t>(&mine);
 }
@@ -36,7 +36,8 @@ struct WriteEnd {
   bool has_successor() const { return role->load(std::memory_order_relaxed) != incarnation; }
 
   // As the channel's own. On kDone a full fence has passed since the publication.
-  ESHM_ALWAYS_INLINE channel::WriteResult write(const void* data, size_t size, uint64_t timestamp_ns) {
+  ESHM_ALWAYS_INLINE channel::WriteResult write(const void* data, size_t size,
+                                                uint64_t timestamp_ns) {
     if (is_queue) return queue.try_write(data, size, timestamp_ns);
     latest.write(data, size, timestamp_ns);
     return channel::WriteResult::kDone;
@@ -71,12 +72,12 @@ struct ReadEnd {
 
   bool has_successor() const { return role->load(std::memory_order_relaxed) != incarnation; }
 
-  // As the channel's own; `missed` is told with a message.
+  // As the channel's own; `missed` is set only with a message.
   channel::ReadResult read(void* buffer, size_t bytes, channel::Message& message,
                            uint64_t& missed, bool thorough);
   channel::ReadResult borrow(channel::Borrowed& borrowed, uint64_t& missed, bool thorough);
   bool release(const channel::Borrowed& borrowed);
-  // Whether read() would tell of a message, or of what is wrong.
+  // Whether read() would return a message or an error.
   bool has_unread(bool thorough) {
     if (!is_queue) return latest.has_unread(thorough);
     if (queue.has_next()) return true;

@@ -14,8 +14,8 @@ struct Listener {
   void* context;
 };
 
-// Read without a lock: one could be held for ever in a forked child. Former
-// listeners are kept, since somebody may still be calling one.
+// Read without a lock: one could be held for ever in a forked child. Former listeners are
+// kept, since another thread may still be in one.
 std::atomic<const Listener*> current{nullptr};
 
 }  // namespace

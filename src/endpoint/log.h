@@ -1,4 +1,4 @@
-// What the library has to tell goes to the application's callback, or nowhere.
+// Passes log lines to the application's callback, if there is one.
 #pragma once
 
 #include <string>

@@ -97,8 +97,8 @@ Failure Opening::wait_for_master(Failure no_master) {
     const RetryPolicy::Advice advice = retry_.advise(os::monotonic_ns());
     if (advice == RetryPolicy::Advice::kAttempt) return success();
     if (advice == RetryPolicy::Advice::kGiveUp) {
-      no_master.text +=
-          "; gave up after " + std::to_string((os::monotonic_ns() - began_ns_) / os::kNsPerMs) + " ms";
+      const uint64_t waited_ms = (os::monotonic_ns() - began_ns_) / os::kNsPerMs;
+      no_master.text += "; gave up after " + std::to_string(waited_ms) + " ms";
       return no_master;
     }
     const int code = wait_for_name(retry_.next_change_ns());

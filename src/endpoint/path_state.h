@@ -1,4 +1,4 @@
-// What upkeep and the calls of one direction tell each other without a lock.
+// What upkeep and the calls of one direction exchange without a lock.
 #pragma once
 
 #include <atomic>
@@ -10,10 +10,10 @@ namespace eshm::endpoint {
 struct PathState {
   // What a call answers instead of its work; SUCCESS: it works. Upkeep stores it.
   std::atomic<int> verdict{ESHM_SUCCESS};
-  // A call met what no healthy peer leaves. Upkeep fences the link then.
+  // A call found impossible bytes. Upkeep then fences the link.
   std::atomic<bool> found_corrupt{false};
 
-  // Answers the one before.
+  // Returns the former verdict.
   int set_verdict(int code) { return verdict.exchange(code, std::memory_order_relaxed); }
 };
 

@@ -22,10 +22,10 @@ namespace {
 // A process that holds the succession lock for longer than this hangs: healthy ones
 // hold it for microseconds.
 constexpr uint64_t kSuccessionPatienceNs = 1'000 * os::kNsPerMs;
-// A holder with an incomplete record has no number to tell it from the next one: it
-// hangs if this many tries in a row find the record incomplete.
+// A holder with an incomplete record cannot be distinguished from its successor: it hangs
+// if this many tries in a row find the record incomplete.
 constexpr uint32_t kIncompleteTries = 200;
-// A role that changes its holder this often while it is compared has living ones.
+// If the holder changes this often, the role is in use.
 constexpr uint32_t kHoldersWatched = 1'000;
 
 Step try_again(Failure meanwhile = {}) {
@@ -91,7 +91,7 @@ Step RoleSeeker::give_birth() {
   }
   Succession succession(fresh->segment_ptr());
   const bool must_tidy = os::exists(os::successor_path(settings_.name));
-  if (must_tidy) succession.try_take();  // nobody else has the file
+  if (must_tidy) succession.try_take();  // cannot fail: no other process knows this file
   const std::string path = os::object_path(settings_.name);
   const std::string abandoned = os::successor_path(settings_.name);
   const int failure = os::link_unnamed(fresh->segment().file(), path);
@@ -110,7 +110,7 @@ Step RoleSeeker::succeed(const SegmentPtr& segment) {
   if (!succession.try_take()) return succession_is_busy(*segment);
   if (!segment->is_named(settings_)) return try_again();
   if (segment->is_superseded()) {
-    // Whoever superseded it died before the name was given away.
+    // The process that superseded it died before it moved the name.
     if (segment->meta().st_uid != geteuid()) return refuse_foreign();
     return supersede(segment);
   }
@@ -151,7 +151,8 @@ Step RoleSeeker::start_afresh(const SegmentPtr& segment) {
   return install_over(*segment, std::move(fresh));
 }
 
-// Somebody is master. Healthy: refused, and told who. Hung: replaced.
+// Another process is master. If it is healthy, this one is refused with its PID; if it
+// hangs, it is replaced.
 Step RoleSeeker::challenge(const SegmentPtr& segment) {
   const Holder holder = read_record(segment->page().master);
   if (holder.incarnation == 0) return wait_for_record(*segment);
@@ -164,7 +165,7 @@ Step RoleSeeker::challenge(const SegmentPtr& segment) {
   if (segment->meta().st_uid != geteuid()) return refuse_foreign();
   Succession succession(segment);
   if (!succession.try_take()) return succession_is_busy(*segment);
-  // Judged again: still nobody's but this silent one's?
+  // Judge again under the lock: is the same silent master still the holder?
   if (!segment->is_named(settings_) || segment->is_superseded() ||
       !segment->is_held(layout::kMasterByte) ||
       segment->page().master.incarnation.load(memory_order_relaxed) != watched_.incarnation ||
@@ -174,8 +175,8 @@ Step RoleSeeker::challenge(const SegmentPtr& segment) {
   return supersede(segment);
 }
 
-// A fresh segment takes the name of one whose master is hung, whose dead
-// master had other sizes, or which was superseded already. The slave comes over; its seat is kept for it.
+// A fresh segment takes the name of one whose master is hung, whose dead master had other
+// sizes, or which was superseded already. The slave comes over; its seat is kept for it.
 Step RoleSeeker::supersede(const SegmentPtr& segment) {
   std::unique_ptr<Attachment> fresh;
   if (Failure failure = Attachment::create(settings_, fresh)) return refused(std::move(failure));
@@ -191,9 +192,9 @@ Step RoleSeeker::supersede(const SegmentPtr& segment) {
   return step;
 }
 
-// Gives the name to `fresh`. (Under the succession lock of `old`.) Killed at
-// any point this heals: a marked segment counts as nobody there, and a file
-// left under the successor's name is removed by the next one who has that lock.
+// Gives the name to `fresh`. (Under the succession lock of `old`.) A kill at any point does
+// no lasting harm: a marked segment counts as having no master, and the next holder of the
+// lock removes a file left under the successor's name.
 Step RoleSeeker::install_over(SegmentFile& old, std::unique_ptr<Attachment> fresh) {
   const std::string path = os::object_path(settings_.name);
   const std::string waiting = os::successor_path(settings_.name);
@@ -216,9 +217,13 @@ Step RoleSeeker::seek_slave() {
     return Step{Verdict::kNoMaster, fail(ESHM_ERROR_TIMEOUT, about(settings_) + why), nullptr};
   };
   Found found = inspect_name(settings_);
-  if (found.finding == Finding::kAbsent) return no_master("there is no master: nothing has that name");
+  if (found.finding == Finding::kAbsent) {
+    return no_master("there is no master: nothing has that name");
+  }
   if (found.refusal) return refused(std::move(found.refusal));
-  if (found.finding == Finding::kSuperseded) return no_master("its master was superseded and has no successor yet");
+  if (found.finding == Finding::kSuperseded) {
+    return no_master("its master was superseded and has no successor yet");
+  }
   SegmentPtr segment;
   if (Failure failure = SegmentFile::open(settings_, std::move(found), segment)) {
     return refused(std::move(failure));
@@ -242,7 +247,7 @@ Step RoleSeeker::seek_slave() {
 Step RoleSeeker::take_seat(const SegmentPtr& segment) {
   Succession succession(segment);
   if (!succession.try_take()) return succession_is_busy(*segment);
-  // Nobody is half-way to a role now: a held master's lock has a true record.
+  // No process is changing roles now, so a held master lock has a complete record.
   if (!segment->is_named(settings_) || segment->is_superseded() ||
       !segment->is_held(layout::kMasterByte)) {
     return try_again();
@@ -250,10 +255,10 @@ Step RoleSeeker::take_seat(const SegmentPtr& segment) {
   const uint64_t reserved_for =
       segment->page().seat.reserved_for.load(std::memory_order_acquire);
   if (reserved_for != 0 && reserved_for != predecessor_) {
+    const int32_t reserved_pid = segment->page().seat.reserved_pid.load(memory_order_relaxed);
     return refused(fail(ESHM_ERROR_ROLE_MISMATCH,
                         about(settings_) + "the slave's seat is kept for PID " +
-                            std::to_string(segment->page().seat.reserved_pid.load(memory_order_relaxed)) +
-                            ", whose master was replaced"));
+                            std::to_string(reserved_pid) + ", whose master was replaced"));
   }
   std::unique_ptr<Attachment> attachment;
   if (Failure failure = Attachment::map(settings_, segment, ESHM_ROLE_SLAVE, attachment)) {
@@ -293,7 +298,8 @@ Step RoleSeeker::refuse_foreign() const {
                       about(settings_) + "it belongs to another user, who alone can renew it"));
 }
 
-// Both are filled in under the succession lock. Without it this was a glimpse.
+// Both are filled in under the succession lock. If that lock is free, the record was read
+// in the middle of a change: try again.
 Step RoleSeeker::wait_for_record(const SegmentFile& segment) {
   return segment.is_held(layout::kSuccessionByte) ? succession_is_busy(segment) : try_again();
 }
@@ -306,14 +312,14 @@ Step RoleSeeker::wait_for_exit(const char* role, const Holder& holder) const {
           nullptr};
 }
 
-// The kernel takes an exiting process's memory before its locks: a System V area
-// goes with the last one that has it, while its role still looks held.
+// The kernel frees a System V area when its last process unmaps it, which can be before
+// that process's lock is released.
 Step RoleSeeker::without_areas(const SegmentFile& segment, ESHMRole holders_role,
                                Failure failure) const {
   const bool is_master = holders_role == ESHM_ROLE_MASTER;
   const Holder holder = read_record(is_master ? segment.page().master : segment.page().slave);
   if (is_exiting(holder)) return wait_for_exit(is_master ? "master" : "slave", holder);
-  // In this order: one that is seen to be gone has no lock.
+  // Check in this order: an exited process holds no lock.
   if (!segment.is_held(is_master ? layout::kMasterByte : layout::kSlaveByte)) return try_again();
   return refused(std::move(failure));
 }
@@ -347,7 +353,7 @@ bool RoleSeeker::same_shape(const layout::Plan& plan) const {
   for (const layout::Direction direction : layout::kDirections) {
     const layout::ChannelShape& ours = settings_.shape[direction];
     const layout::ChannelShape theirs = layout::shape_of(plan.geometry[direction]);
-    // Of a type that the segment does not name nobody could be told.
+    // A segment without our type could not report a mismatch to later processes.
     const bool same_type =
         ours.type_fingerprint == 0 || ours.type_fingerprint == theirs.type_fingerprint;
     if (!(theirs == ours) || !same_type) return false;

@@ -24,7 +24,7 @@ class RoleSeeker {
     kWaitingForExit,  // the kernel is still tearing the holder down; `failure` names it
     kComparing,       // a holder's signs of life are being compared, for a stale threshold at most
     kNoMaster,        // slave: there is no master to attach to
-    kHasMaster,       // (between the two halves of AUTO alone)
+    kHasMaster,       // internal to AUTO: there is a master
   };
   struct Step {
     Verdict verdict;
@@ -75,7 +75,7 @@ class RoleSeeker {
   // A role's lock is held, its record not complete.
   Step wait_for_record(const SegmentFile& segment);
   Step wait_for_exit(const char* role, const Holder& holder) const;
-  // The areas cannot be mapped, though that one has its role.
+  // Mapping failed although a process holds `holders_role`.
   Step without_areas(const SegmentFile& segment, ESHMRole holders_role, Failure failure) const;
   Step succession_is_busy(const SegmentFile& segment);
   bool same_shape(const layout::Plan& plan) const;

@@ -208,7 +208,9 @@ Failure SegmentFile::create(const Settings& settings, const layout::Plan& plan,
   failure = segment->open_locks_and_control(true);
   if (failure == 0) failure = segment->locks_.try_lock(layout::kMasterByte);
   if (failure == 0 && fstat(segment->file_.get(), &segment->meta_) != 0) failure = errno;
-  if (failure != 0) return cannot(std::string("cannot be set up: ") + std::strerror(failure), failure);
+  if (failure != 0) {
+    return cannot(std::string("cannot be set up: ") + std::strerror(failure), failure);
+  }
   segment->plan_ = plan;
   segment->plan_.identity.nonce = os::random_nonzero();
   for (layout::ChannelGeometry& geometry : segment->plan_.geometry) {

@@ -34,7 +34,7 @@ Found inspect_name(const Settings& settings, bool writable = true);
 
 // A copy of a RoleRecord, consistent within itself.
 struct Holder {
-  uint64_t incarnation = 0;  // 0: nobody yet, or being filled in
+  uint64_t incarnation = 0;  // 0: no holder yet, or the record is incomplete
   os::ProcessIdentity process;
   uint64_t stale_threshold_ns = 0;
   uint64_t left = 0;
@@ -107,9 +107,9 @@ std::string about(const Settings& settings);
 // "PID 4711", or "PID 4711 of another PID namespace".
 std::string name_of(const Holder& holder);
 
-// Takes away what a process that was killed between the making and the naming of
-// a successor left. (Under the succession lock of what has the name: then nobody
-// is at it.)
+// Removes the file that a process left which was killed between making and naming a
+// successor. The caller holds the named segment's succession lock, so no other process
+// uses that file.
 void remove_abandoned_successor(const Settings& settings);
 
 // Holds the succession lock of a segment: every change of its roles and of
