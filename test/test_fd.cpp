@@ -194,7 +194,7 @@ TEST(Fd, EventFdNeitherSetsNorDrainsAStrangersAtItsNumber) {
   EXPECT_TRUE(is_readable(event.get()));
   const int stranger = put_stranger_at(event.get(), open_eventfd);
   event.set();
-  event.drain();
+  event.clear();
   uint64_t value = 0;
   ASSERT_EQ(read(stranger, &value, sizeof value), ssize_t(sizeof value));
   EXPECT_EQ(value, 7u);
@@ -206,7 +206,7 @@ TEST(Fd, EventFdNeitherSetsNorDrainsAStrangersAtItsNumber) {
 }
 
 TEST(Fd, NameWatchNeitherReadsNorClosesAStrangersAtItsNumber) {
-  for (const bool is_drained : {true, false}) {
+  for (const bool is_cleared : {true, false}) {
     NameWatch watch;
     ASSERT_EQ(watch.start(), 0);
     const int stranger = put_stranger_at(watch.fd(), open_inotify);
@@ -217,8 +217,8 @@ TEST(Fd, NameWatchNeitherReadsNorClosesAStrangersAtItsNumber) {
     close(open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
     unlink(path.c_str());
     ASSERT_TRUE(is_readable(stranger));
-    if (is_drained) {
-      EXPECT_FALSE(watch.drain());
+    if (is_cleared) {
+      EXPECT_FALSE(watch.clear());
     } else {
       watch.stop();
     }
@@ -227,7 +227,7 @@ TEST(Fd, NameWatchNeitherReadsNorClosesAStrangersAtItsNumber) {
     EXPECT_EQ(inotify_rm_watch(stranger, number), 0) << "its watch was taken off";
     close(stranger);
     ASSERT_EQ(watch.start(), 0);
-    EXPECT_TRUE(watch.drain());
+    EXPECT_TRUE(watch.clear());
   }
 }
 

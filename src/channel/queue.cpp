@@ -411,8 +411,9 @@ void QueueReader::consume_handed_out() {
   show_position();
 }
 
-ESHM_ALWAYS_INLINE void QueueReader::hand_out(const Message& message, const Ring::Record& record, uint64_t thread,
-                           const std::byte* payload) {
+ESHM_ALWAYS_INLINE void QueueReader::hand_out(const Message& message,
+                                              const Ring::Record& record, uint64_t thread,
+                                              const std::byte* payload) {
   if (payload == nullptr && held_count_ - borrow_count_ == kMaxHands) {
     uint32_t oldest = 0;
     while (held_[oldest].payload != nullptr) ++oldest;

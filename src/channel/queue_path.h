@@ -20,7 +20,8 @@ constexpr uint64_t commit_word(layout::RecordKind kind, uint64_t size, uint32_t 
 
 }  // namespace record
 
-ESHM_ALWAYS_INLINE bool Ring::fits(uint64_t consumed, const Place& tail, uint64_t bytes, uint64_t& padding) const {
+ESHM_ALWAYS_INLINE bool Ring::fits(uint64_t consumed, const Place& tail, uint64_t bytes,
+                                   uint64_t& padding) const {
   const uint64_t to_end = capacity_ - tail.index;
   padding = bytes > to_end ? to_end : 0;
   return tail.position - consumed + padding + bytes <= usable_bytes();
@@ -28,7 +29,8 @@ ESHM_ALWAYS_INLINE bool Ring::fits(uint64_t consumed, const Place& tail, uint64_
 
 ESHM_ALWAYS_INLINE uint64_t Ring::timestamp_ns(const Place& place) const {
   if (payload_offset_ == sizeof(layout::RecordHeader)) return 0;
-  return reinterpret_cast<layout::StampedRecord&>(header(place)).timestamp_ns.load(std::memory_order_relaxed);
+  return reinterpret_cast<layout::StampedRecord&>(header(place))
+      .timestamp_ns.load(std::memory_order_relaxed);
 }
 
 ESHM_ALWAYS_INLINE void Ring::stamp(const Place& place, uint64_t timestamp_ns) const {

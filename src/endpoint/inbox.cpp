@@ -8,7 +8,8 @@ using std::memory_order_acquire;
 using std::memory_order_relaxed;
 
 int Inbox::take_elsewhere(Request request, Taken& taken) {
-  const int code = has_left_ ? take_after_leaving(request, taken) : take_from_former(request, taken);
+  const int code =
+      has_left_ ? take_after_leaving(request, taken) : take_from_former(request, taken);
   reads_elsewhere_ = has_left_ || former_.have_unread();
   return code;
 }

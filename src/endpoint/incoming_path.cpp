@@ -26,7 +26,7 @@ int IncomingPath::take_waiting(Request request, uint32_t timeout_ms, Taken& take
   if (code == ESHM_SUCCESS || code == ESHM_ERROR_TIMEOUT) {
     spin_time_.learn(os::monotonic_ns() - began);
   }
-  if (has_event_fd()) drain_event_fd();
+  if (has_event_fd()) clear_event_fd();
   return code;
 }
 
@@ -117,15 +117,15 @@ bool IncomingPath::announce(const std::atomic<uint32_t>*& word, uint32_t& key) {
 // The waiter thread sets it at each ring, and a writer rings only for an
 // announcement. So the read that leaves nothing unread announces, and polls once
 // more: either that poll finds the next message, or its writer rings.
-[[gnu::noinline]] void IncomingPath::drain_event_fd() {
-  const std::lock_guard<os::WordLock> draining(event_fd_lock_);
+[[gnu::noinline]] void IncomingPath::clear_event_fd() {
+  const std::lock_guard<os::WordLock> clearing(event_fd_lock_);
   if (!event_fd_.may_be_set() || is_ready(false)) return;
-  event_fd_.drain();
+  event_fd_.clear();
   if (announce_then_poll()) event_fd_.set();
 }
 
 int IncomingPath::open_event_fd(int& descriptor) {
-  const std::lock_guard<os::WordLock> draining(event_fd_lock_);
+  const std::lock_guard<os::WordLock> clearing(event_fd_lock_);
   if (!event_fd_.is_open() || !event_fd_.is_still_ours()) {
     const int failure = event_fd_.open();
     if (failure != 0) return failure;

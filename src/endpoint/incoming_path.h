@@ -62,7 +62,7 @@ class IncomingPath final : public Path, public Waiters::Listened {
   bool is_ready_locked(bool thorough) { return inbox_.is_ready(thorough); }
   uint32_t announce_locked();
   bool announce_then_poll();
-  void drain_event_fd();
+  void clear_event_fd();
 
   std::atomic<bool> has_event_fd_{false};  // in the lock's line: each read loads it
   Inbox inbox_;
@@ -97,7 +97,7 @@ ESHM_ALWAYS_INLINE int IncomingPath::take_now(Request request, Taken& taken) {
 ESHM_ALWAYS_INLINE int IncomingPath::take(Request request, uint32_t timeout_ms, Taken& taken) {
   run_upkeep_in_call();
   const int code = take_now(request, taken);
-  if (os::rarely(has_event_fd_.load(std::memory_order_relaxed))) drain_event_fd();
+  if (os::rarely(has_event_fd_.load(std::memory_order_relaxed))) clear_event_fd();
   if (code != ESHM_ERROR_NO_DATA || timeout_ms == 0) return code;
   Taken later;
   const int later_code = take_waiting(request, timeout_ms, later);

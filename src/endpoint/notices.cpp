@@ -62,8 +62,15 @@ void Notices::raise(ESHMEvent event) {
 
 void Notices::say(ESHMLogLevel level, const std::string& text) {
   if (!is_heard()) return;
+  Notice notice;
+  notice.level = level;
+  try {
+    notice.line = text;
+  } catch (const std::bad_alloc&) {
+    return;
+  }
   const std::lock_guard<std::mutex> lock(mutex_);
-  queue({std::nullopt, level, text});
+  queue(std::move(notice));
 }
 
 void Notices::queue(Notice notice) {

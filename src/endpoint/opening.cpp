@@ -19,7 +19,7 @@ using Verdict = RoleSeeker::Verdict;
 constexpr uint64_t kChangePatienceNs = 30'000 * os::kNsPerMs;
 constexpr uint64_t kRoomPatienceNs = 1'000 * os::kNsPerMs;
 
-// How long to try again in a row after such a verdict; 0: it is not one of those.
+// How long to try again in a row after such a verdict.
 uint64_t patience_ns(Verdict verdict, const Settings& settings) {
   switch (verdict) {
     case Verdict::kTryAgain:
@@ -29,8 +29,8 @@ uint64_t patience_ns(Verdict verdict, const Settings& settings) {
     case Verdict::kWaitingForExit:
       return settings.reconnect_wait_ms == 0 ? UINT64_MAX
                                              : settings.reconnect_wait_ms * os::kNsPerMs;
-    default:
-      return 0;
+    default:  // kComparing and kNoMaster have waits of their own
+      return kChangePatienceNs;
   }
 }
 
@@ -77,14 +77,16 @@ Failure Opening::run(std::unique_ptr<Attachment>& out) {
 // Waits until the next step is worth it. A failure: no further step is.
 Failure Opening::pause_after(RoleSeeker::Step& step) {
   const uint64_t now = os::monotonic_ns();
-  const uint64_t patience = patience_ns(step.verdict, settings_);
-  if (patience == 0) passing_since_ns_ = now;
-  if (step.verdict == Verdict::kNoMaster) return wait_for_master(std::move(step.failure));
+  if (step.verdict == Verdict::kNoMaster) {
+    passing_since_ns_ = now;
+    return wait_for_master(std::move(step.failure));
+  }
   if (step.verdict == Verdict::kComparing) {
+    passing_since_ns_ = now;
     os::sleep_until(os::Deadline::after_ns(RoleSeeker::kCompareIntervalNs));
     return success();
   }
-  if (now - passing_since_ns_ >= patience) {
+  if (now - passing_since_ns_ >= patience_ns(step.verdict, settings_)) {
     if (step.failure) return std::move(step.failure);
     return fail(ESHM_ERROR_SHM_ATTACH, about(settings_) + "its roles change all the time");
   }
@@ -116,7 +118,7 @@ int Opening::wait_for_name(uint64_t until_ns) {
         const int count = os::poll_until(&descriptor, 1, until);
         if (count < 0) end = PieceEnd::kSignal;
         if (count <= 0) return int(ESHM_ERROR_NO_DATA);
-        names_.drain();
+        names_.clear();
         return int(ESHM_SUCCESS);
       });
 }

@@ -46,7 +46,6 @@ class PeerWatch {
 
   ESHMPeerState state() const { return state_; }
   bool is_there() const { return state_ == ESHM_PEER_ALIVE || state_ == ESHM_PEER_STALE; }
-  uint64_t incarnation() const { return incarnation_; }
 
  private:
   std::optional<ESHMEvent> meet(const Sighting& sighting);

@@ -131,7 +131,8 @@ void Service::beat_when_due(uint64_t now, uint64_t& next_tick_ns) {
     served_[i].heartbeat->fetch_add(1, std::memory_order_relaxed);
   }
   next_tick_ns += kHeartbeatIntervalNs;
-  if (next_tick_ns <= now) next_tick_ns = now + kHeartbeatIntervalNs;  // the thread was kept from running
+  // The thread was kept from running.
+  if (next_tick_ns <= now) next_tick_ns = now + kHeartbeatIntervalNs;
 }
 
 // Has the application closed a link's descriptor? Each tick checks one link, in
@@ -170,7 +171,7 @@ bool Service::take_signs() {
   const bool name_changed = name_watch_.is_running() && !descriptors_.empty() &&
                             descriptors_.back().fd == name_watch_.fd() &&
                             descriptors_.back().revents != 0;
-  if (name_changed && !name_watch_.drain()) must_update_exit_watches_ = true;
+  if (name_changed && !name_watch_.clear()) must_update_exit_watches_ = true;
   return name_changed;
 }
 

@@ -63,7 +63,9 @@ class Upkeep final : public Service::Client, public InCallUpkeep {
   void run_now(uint64_t now_ns, bool name_changed);
   void run(uint64_t now_ns, bool name_changed);
   void check_own_role();
-  bool is_over() const { return fence_code_ != ESHM_SUCCESS || has_left_role_.load(std::memory_order_relaxed); }
+  bool is_over() const {
+    return fence_code_ != ESHM_SUCCESS || has_left_role_.load(std::memory_order_relaxed);
+  }
   bool check_lock_file();
   void fence(int code);
   void leave_role();

@@ -15,7 +15,7 @@
 //   0x400  ReaderLine x2       a direction's reader
 //   0x480  CallLine master x2  master: its writing calls, its reading calls
 //   0x500  CallLine slave x2   slave: likewise
-//   0x800  PinLine array x2    a direction's reader
+//   0x800  PinLines x2         a direction's reader
 //
 //   one data area a direction (its writer maps it read-write, its reader read-only)
 //   0x000  DataIdentity        written once
@@ -126,9 +126,9 @@ struct CallLine {
 };
 
 // An event count. Two processes change each word, both by read-modify-write,
-// but for the announcer's plain store of its own mark.
+// but for the announcer's plain store of its own number.
 struct WakeLine {
-  std::atomic<uint32_t> announced;  // mark of the waiting process; the ringer swaps it for 0
+  std::atomic<uint32_t> announced;  // number of the waiting process; the ringer swaps it for 0
   std::atomic<uint32_t> doorbell;   // the futex; grows with each ring
 };
 

@@ -18,11 +18,11 @@ void EventFd::set() {
   done_.fetch_add(1, std::memory_order_release);                             // E3 -> E4
 }
 
-void EventFd::drain() {
+void EventFd::clear() {
   const uint32_t done = done_.load(std::memory_order_acquire);  // E4 -> E3
   uint64_t sum;
   if (fd_.is_still_ours()) (void)!::read(fd_.get(), &sum, sizeof sum);  // E5
-  drained_ = done;
+  cleared_ = done;
 }
 
 }  // namespace eshm::os

@@ -8,7 +8,7 @@
 
 namespace eshm::os {
 
-// Any thread may set it while one drains it. After the application has closed
+// Any thread may set it while one clears it. After the application has closed
 // the descriptor both do nothing, whatever its number means then.
 class EventFd {
  public:
@@ -20,17 +20,17 @@ class EventFd {
 
   void set();
   // For one thread at a time, as what follows.
-  void drain();
+  void clear();
   // Whenever the descriptor is readable this is true. No system call.
-  bool may_be_set() const { return begun_.load(std::memory_order_acquire) != drained_; }
+  bool may_be_set() const { return begun_.load(std::memory_order_acquire) != cleared_; }
 
  private:
   Fd fd_;
   // How many times it was to be set, and has been; the latter before the last
-  // drain. A thread may stand still between the two for long.
+  // clear(). A thread may stand still between the two for long.
   std::atomic<uint32_t> begun_{0};
   std::atomic<uint32_t> done_{0};
-  uint32_t drained_ = 0;
+  uint32_t cleared_ = 0;
 };
 
 }  // namespace eshm::os

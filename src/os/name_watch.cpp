@@ -58,7 +58,7 @@ void NameWatch::stop() {
   keep_spare(std::move(fd_));
 }
 
-bool NameWatch::drain() {
+bool NameWatch::clear() {
   if (!fd_.is_still_ours()) {
     fd_.reset();
     return false;

@@ -22,7 +22,7 @@ class NameWatch {
   int fd() const { return fd_.get(); }
   // Takes what has been told. False, and the watch stopped, when the
   // descriptor is not ours any more.
-  bool drain();
+  bool clear();
 
  private:
   Fd fd_;
