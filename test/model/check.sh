@@ -3,6 +3,7 @@
 # them is needed:
 #   check.sh parking         no wake is lost
 #   check.sh roles           one master, one slave, and the name heals
+#   check.sh signs           who calls is alive, who hangs is found
 #   check.sh counterproofs   each order and check taken away in turn: the search
 #                            must find what that breaks
 # Needs spin and a C compiler; a search takes at most 2 GiB, and half a minute on an idle machine.
@@ -83,7 +84,15 @@ roles() {
   proof roles -DROLES=6 -DRETURNS=2 -DLEAVES=0
 }
 
+signs() {
+  proof signs
+}
+
 counterproofs() {
+  counterproof signs NO_CALL_WORDS is_silent
+  counterproof signs NO_RECORD_CHECK checks
+  counterproof signs JUDGE_ABSENCE is_silent
+
   local lost='invalid end state'
   counterproof parking NO_F1 "$lost" -DONE_THREAD
   counterproof parking NO_AF "$lost" -DONE_THREAD
@@ -122,7 +131,7 @@ counterproofs() {
 }
 
 case ${1:-} in
-  parking | roles | counterproofs) "$1" ;;
-  *) echo "usage: check.sh parking|roles|counterproofs" >&2; exit 2 ;;
+  parking | roles | signs | counterproofs) "$1" ;;
+  *) echo "usage: check.sh parking|roles|signs|counterproofs" >&2; exit 2 ;;
 esac
 [ "$failures" -eq 0 ] || { echo "check: $failures failed" >&2; exit 1; }
