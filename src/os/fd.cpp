@@ -9,6 +9,8 @@
 #include <map>
 #include <new>
 
+#include "os/thread_id.h"
+
 namespace eshm::os {
 
 namespace {
@@ -84,6 +86,7 @@ struct Fd::Registry {
     // The child has this thread only, and it holds the mutex.
     pthread_mutex_unlock(&mine.mutex);
     fork_counter.fetch_add(1, std::memory_order_relaxed);
+    forget_thread_id();
   }
 };
 
