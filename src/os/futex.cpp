@@ -4,11 +4,17 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 
+#include "os/thread_id.h"
+
 #ifndef SYS_futex_waitv
 #define SYS_futex_waitv 449
+#endif
+#ifndef FUTEX_LOCK_PI2
+#define FUTEX_LOCK_PI2 13
 #endif
 
 namespace eshm::os {
@@ -53,6 +59,39 @@ void futex_wake_all(const std::atomic<uint32_t>& word, bool shared) {
 
 void futex_wake_one(const std::atomic<uint32_t>& word, bool shared) {
   futex(word, FUTEX_WAKE, shared, 1, nullptr, 0);
+}
+
+FutexLock futex_lock_pi(std::atomic<uint32_t>& word, Deadline deadline) {
+  uint32_t expected = 0;
+  if (word.compare_exchange_strong(expected, thread_id(), std::memory_order_acquire,
+                                   std::memory_order_relaxed)) {
+    return FutexLock::kLocked;
+  }
+  timespec at = to_timespec(deadline.ns());
+  if (futex(word, FUTEX_LOCK_PI2, false, 0, &at, 0) == 0) return FutexLock::kLocked;
+  if (errno == ENOSYS) {  // before Linux 5.14: only FUTEX_LOCK_PI, which takes CLOCK_REALTIME
+    timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    const uint64_t monotonic_now_ns = monotonic_ns();
+    const uint64_t left_ns = deadline.ns() - std::min(deadline.ns(), monotonic_now_ns);
+    at = to_timespec(uint64_t(now.tv_sec) * 1'000'000'000 + uint64_t(now.tv_nsec) + left_ns);
+    if (futex(word, FUTEX_LOCK_PI, false, 0, &at, 0) == 0) return FutexLock::kLocked;
+  }
+  return errno == ETIMEDOUT ? FutexLock::kTimedOut : FutexLock::kFailed;
+}
+
+bool futex_unlock_pi(std::atomic<uint32_t>& word) {
+  uint32_t expected = thread_id();
+  if (word.compare_exchange_strong(expected, 0, std::memory_order_release,
+                                   std::memory_order_relaxed)) {
+    return true;
+  }
+  // EAGAIN: the kernel changed its bits meanwhile.
+  long result;
+  do {
+    result = futex(word, FUTEX_UNLOCK_PI, false, 0, nullptr, 0);
+  } while (result != 0 && errno == EAGAIN);
+  return result == 0;
 }
 
 FutexWaiter::FutexWaiter(const std::atomic<uint32_t>& word, uint32_t value, bool shared)

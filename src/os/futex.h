@@ -27,6 +27,22 @@ FutexWait futex_wait(const std::atomic<uint32_t>& word, uint32_t expected, Deadl
 void futex_wake_all(const std::atomic<uint32_t>& word, bool shared = true);
 void futex_wake_one(const std::atomic<uint32_t>& word, bool shared = true);
 
+// A futex with priority inheritance, private to the process. The word is 0 or the
+// owner's thread id (thread_id.h), with bits of the kernel's above it. While a thread
+// waits for it, the kernel gives the owner the waiter's priority if that is higher.
+enum class FutexLock {
+  kLocked,    // the word is this thread's
+  kTimedOut,  // the deadline passed
+  kFailed,    // this kernel cannot do it or forbids it, or there is no such owner
+};
+constexpr uint32_t futex_owner(uint32_t word) { return word & 0x3FFF'FFFFu; }
+// No system call where the word is 0. The deadline is a real one, not never().
+FutexLock futex_lock_pi(std::atomic<uint32_t>& word, Deadline deadline);
+// Gives the word to the waiter with the highest priority, or makes it 0. False: the
+// word is not this thread's, or the kernel forbids it. No system call where the
+// kernel has set no bit.
+bool futex_unlock_pi(std::atomic<uint32_t>& word);
+
 // One of many words to wait for: the kernel's struct futex_waitv.
 struct FutexWaiter {
   FutexWaiter() = default;

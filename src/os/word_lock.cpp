@@ -4,45 +4,104 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cerrno>
-
-#include "os/cpu.h"
+#include "os/futex.h"
 
 namespace eshm::os {
 namespace {
 
 constexpr int kSpins = 100;
-// Without membarrier a wake may be lost; no sleep is longer then.
+// A wake may be lost where the kernel has no membarrier or the holder may not use
+// the futexes below. No sleep is longer then.
 constexpr uint64_t kBlindSleepNs = kNsPerMs;
+// With priority inheritance no wake is lost, unless a system call filter forbids the
+// holder, but not the waiter, these futexes.
+constexpr uint64_t kLongestSleepNs = 100 * kNsPerMs;
 
-int membarrier(int command) { return int(syscall(SYS_membarrier, command, 0, 0)); }
+bool membarrier(int command) { return syscall(SYS_membarrier, command, 0, 0) == 0; }
 
 // Every thread of this process has executed a full fence when this returns
 // true. False on a kernel without it (before 4.14), or where it is forbidden.
-bool fence_all_threads() {
-  if (membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0) return true;
-  if (errno != EPERM) return false;  // EPERM: the process has not registered yet
-  return membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0 &&
-         membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0;
+bool fence_all_threads() { return membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED); }
+
+bool is_own(const std::atomic<uint32_t>& word) {
+  return futex_owner(word.load(std::memory_order_relaxed)) == thread_id();
 }
 
 }  // namespace
 
-// The holder stores `free`, then looks for sleepers, without a fence between.
-// After the barrier here either that store is visible, and the lock is taken,
-// or the holder has not looked yet and will see this sleeper.
+// Once in a process, before there is anything to lock: in a process with several
+// threads the registration takes milliseconds (an RCU grace period), and a waiter that
+// slept for it would not boost the holder meanwhile. Forked children inherit it.
+void WordLock::prepare() {
+  static const bool once = [] {
+    thread_id();
+    return membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
+  }();
+  (void)once;
+}
+
+// First the thread becomes the owner of queue_, alone or by the kernel's order of
+// priority; those that wait for queue_ boost its owner. The owner alone waits for the
+// holder: it stores the holder's id in boost_ and sleeps on that, so the kernel boosts
+// the holder as the owner of boost_. It keeps queue_ until it unlocks, so the others
+// boost it as the holder.
+//
+// The holder stores `free`, then looks at sleepers_ and boost_, without a fence
+// between. After the barrier here either that store is visible, and the lock is
+// tried again, or the holder has not looked yet and will see that it owns boost_.
 void WordLock::lock_contended() {
   for (int spin = 0; spin < kSpins; ++spin) {
     relax();
     if (word_.load(std::memory_order_relaxed) == kFree && try_lock()) return;
   }
-  sleepers_.fetch_add(1, std::memory_order_seq_cst);
-  const bool is_fenced = fence_all_threads();
+  sleepers_.fetch_add(1, std::memory_order_seq_cst);  // WL3 -> WL6
+  bool owns_queue = false;
   while (!try_lock()) {
-    futex_wait(word_, kHeld, is_fenced ? Deadline::never() : Deadline::after_ns(kBlindSleepNs),
-               false);
+    const uint32_t holder = word_.load(std::memory_order_relaxed);
+    if (holder == kFree) continue;
+    const Deadline until = Deadline::after_ns(kLongestSleepNs);
+    if (!owns_queue) {
+      const FutexLock result = futex_lock_pi(queue_, until);
+      owns_queue = result == FutexLock::kLocked;
+      if (result == FutexLock::kFailed) sleep_unboosted(holder);
+      continue;
+    }
+    // The kernel keeps no state of boost_ while this thread does not sleep on it, so
+    // it may be overwritten, whatever it holds.
+    boost_.store(holder, std::memory_order_relaxed);  // WL4 -> WL6, by the fence
+    if (fence_all_threads()) {                        // WLF
+      // WL5 <- WL2, by the fence.
+      if (word_.load(std::memory_order_relaxed) != holder) continue;
+      if (futex_lock_pi(boost_, until) != FutexLock::kFailed) continue;
+    }
+    boost_.store(0, std::memory_order_relaxed);
+    sleep_unboosted(holder);
   }
-  sleepers_.fetch_sub(1, std::memory_order_relaxed);
+  if (owns_queue) {
+    boost_.store(0, std::memory_order_relaxed);
+  } else {
+    sleepers_.fetch_sub(1, std::memory_order_relaxed);
+  }
+}
+
+// Without priority inheritance. The holder wakes word_ if neither futex is its own.
+void WordLock::sleep_unboosted(uint32_t holder) {
+  fence_all_threads();
+  futex_wait(word_, holder, Deadline::after_ns(kBlindSleepNs), false);
+}
+
+// The rest of WL6. The lock is free already, and may have its next holder.
+void WordLock::unlock_contended() {
+  if (is_own(queue_)) {
+    if (futex_unlock_pi(queue_)) {
+      sleepers_.fetch_sub(1, std::memory_order_relaxed);
+      return;
+    }
+  } else if (is_own(boost_)) {
+    // Does nothing where boost_ is not this thread's any more.
+    if (futex_unlock_pi(boost_)) return;
+  }
+  futex_wake_one(word_, false);
 }
 
 }  // namespace eshm::os

@@ -1,43 +1,57 @@
-// A lock between the threads of one process.
+// A lock between the threads of one process. A thread that waits for it lends its
+// priority to the thread that holds it.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 
-#include "os/futex.h"
+#include "os/cpu.h"
+#include "os/thread_id.h"
 
 namespace eshm::os {
 
-// Eight bytes. An uncontended lock is one locked instruction, an unlock none:
-// who has to sleep makes the others' stores visible instead (membarrier), so
-// that nobody pays who does not wait. (std::mutex costs three times that.)
+// Sixteen bytes. An uncontended lock is one locked instruction, an unlock none: a
+// thread that has to sleep makes the stores of the others visible instead
+// (membarrier), so only threads that wait pay for it. (std::mutex costs three times
+// that.) docs/PROTOCOL.md, section "Locks between the threads of one process".
 class WordLock {
  public:
+  WordLock() { prepare(); }
+  WordLock(const WordLock&) = delete;
+  WordLock& operator=(const WordLock&) = delete;
+
   void lock() {
     if (!try_lock()) lock_contended();
   }
   bool try_lock() {
     uint32_t expected = kFree;
-    return word_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire,
+    // WL1, acquire <- WL2.
+    return word_.compare_exchange_strong(expected, thread_id(), std::memory_order_acquire,
                                          std::memory_order_relaxed);
   }
   void unlock() {
-    // Release: whoever takes the lock next sees what was done under it.
+    // WL2, release -> WL1: the next holder sees what was done under the lock.
     word_.store(kFree, std::memory_order_release);
-    // No fence before this look: a sleeper's barrier stands for it. (The
-    // compiler must not exchange the two.)
+    // WL6, relaxed: no fence before this load, a waiter's membarrier (WLF) replaces it.
+    // (The compiler must not exchange the two.)
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (sleepers_.load(std::memory_order_relaxed) != 0) futex_wake_one(word_, false);
+    if (sleepers_.load(std::memory_order_relaxed) != 0) unlock_contended();
   }
 
  private:
   static constexpr uint32_t kFree = 0;
-  static constexpr uint32_t kHeld = 1;
 
-  void lock_contended();
+  static void prepare();
+  [[gnu::noinline, gnu::cold]] void lock_contended();
+  [[gnu::noinline, gnu::cold]] void unlock_contended();
+  void sleep_unboosted(uint32_t holder);
 
-  std::atomic<uint32_t> word_{kFree};
+  std::atomic<uint32_t> word_{kFree};  // the holder's thread id
+  // Threads in lock_contended(), and the owner of queue_.
   std::atomic<uint32_t> sleepers_{0};
+  // Priority-inheriting futexes: 0 or the owner's thread id, and a bit of the kernel's.
+  std::atomic<uint32_t> queue_{0};  // owner: the one thread that may wait for the holder
+  std::atomic<uint32_t> boost_{0};  // owner: the holder that it waits for
 };
 
 }  // namespace eshm::os
