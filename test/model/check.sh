@@ -2,6 +2,7 @@
 # Searches all states of the models, or shows that each order and each check in
 # them is needed:
 #   check.sh parking         no wake is lost
+#   check.sh word_lock       the lock between threads: no wake is lost, the holder is boosted
 #   check.sh roles           one master, one slave, and the name heals
 #   check.sh signs           who calls is alive, who hangs is found
 #   check.sh counterproofs   each order and check taken away in turn: the search
@@ -75,6 +76,12 @@ parking() {
   proof parking -DONE_THREAD
 }
 
+word_lock() {
+  proof word_lock
+  proof word_lock -DPLAIN -DTIMEOUTS
+  proof word_lock -DALL_PLAIN
+}
+
 # ROLES=4: two masters and a slave; 6: a master and two slaves.
 roles() {
   proof roles -DROLES=4 -DKILLS=2 -DREPLACEMENTS=2 -DRETURNS=0 -DLEAVES=0
@@ -106,6 +113,21 @@ counterproofs() {
   counterproof parking NO_PIECE "$lost" -DONE_THREAD
   counterproof parking NO_RING_AT_TAKEOVER "$lost" -DONE_THREAD
 
+  local unboosted='is_holder'
+  counterproof word_lock NO_MEMBARRIER "$unboosted"
+  counterproof word_lock NO_MEMBARRIER "$lost" -DALL_PLAIN
+  counterproof word_lock BOOST_AFTER_BARRIER "$unboosted"
+  counterproof word_lock NO_RECHECK "$unboosted"
+  counterproof word_lock LOOK_BEFORE_STORE "$lost"
+  counterproof word_lock LOOK_BEFORE_STORE "$lost" -DALL_PLAIN
+  counterproof word_lock COUNT_LATE "$unboosted"
+  counterproof word_lock COUNT_LATE "$lost" -DALL_PLAIN
+  counterproof word_lock UNCOUNT_EARLY "$unboosted"
+  counterproof word_lock NO_QUEUE "$unboosted"
+  counterproof word_lock KEEP_QUEUE "$lost"
+  counterproof word_lock STORE_BOOST "$unboosted"
+  counterproof word_lock NO_WAKE "$lost" -DALL_PLAIN
+
   local few=(-DRETURNS=0 -DLEAVES=0)
   local leaving=(-DRETURNS=0 -DKILLS=0)
   local two_slaves=(-DROLES=6 "${few[@]}")
@@ -131,7 +153,7 @@ counterproofs() {
 }
 
 case ${1:-} in
-  parking | roles | signs | counterproofs) "$1" ;;
-  *) echo "usage: check.sh parking|roles|signs|counterproofs" >&2; exit 2 ;;
+  parking | word_lock | roles | signs | counterproofs) "$1" ;;
+  *) echo "usage: check.sh parking|word_lock|roles|signs|counterproofs" >&2; exit 2 ;;
 esac
 [ "$failures" -eq 0 ] || { echo "check: $failures failed" >&2; exit 1; }
