@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "os/clock.h"
+#include "os/mutex.h"
 #include "os/word_lock.h"
 #include "support/counts.h"
 #include "support/pattern.h"
@@ -118,6 +119,29 @@ TEST_F(WordLockTest, TryLockTakesAFreeLockOnly) {
 TEST_F(WordLockTest, ThreadKnowsItsId) {
   EXPECT_EQ(int(eshm::os::thread_id()), own_thread_id());
   std::thread([] { EXPECT_EQ(int(eshm::os::thread_id()), own_thread_id()); }).join();
+}
+
+// ---- conditions -------------------------------------------------------------------
+
+// Two threads in turn: a lost notification stops both.
+TEST_F(WordLockTest, ConditionWakesAWaitersPredicate) {
+  eshm::os::Mutex mutex;
+  eshm::os::Condition changed;
+  const uint64_t last = 2 * count(10'000, 1'000'000);
+  uint64_t turn = 0;
+  const auto take_turns = [&](uint64_t own) {
+    std::unique_lock<eshm::os::Mutex> lock(mutex);
+    for (;;) {
+      changed.wait(lock, [&] { return turn % 2 == own || turn >= last; });
+      if (turn >= last) break;
+      ++turn;
+      changed.notify_all();
+    }
+  };
+  std::thread other(take_turns, 1);
+  take_turns(0);
+  other.join();
+  EXPECT_EQ(turn, last);
 }
 
 // ---- priorities -------------------------------------------------------------------

@@ -109,7 +109,7 @@ void Endpoint::get_stats(ESHMStats& stats) {
   stats.slave_alive = !is_master || peer == ESHM_PEER_ALIVE;
   stats.stale_threshold = settings_.stale_threshold_ms;
   {
-    const std::lock_guard<std::mutex> lock(stats_mutex_);
+    const std::lock_guard<os::Mutex> lock(stats_mutex_);
     stats.master_heartbeat_delta = stats.master_heartbeat - last_beats_[0];
     stats.slave_heartbeat_delta = stats.slave_heartbeat - last_beats_[1];
     last_beats_[0] = stats.master_heartbeat;

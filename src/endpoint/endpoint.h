@@ -15,6 +15,7 @@
 #include "endpoint/handle.h"
 #include "endpoint/notices.h"
 #include "endpoint/upkeep.h"
+#include "os/mutex.h"
 
 namespace eshm::endpoint {
 
@@ -52,7 +53,7 @@ class Endpoint : public Handle {
   DataPath data_;
   Notices notices_;
   Upkeep upkeep_;
-  std::mutex stats_mutex_;
+  os::Mutex stats_mutex_;
   uint64_t last_beats_[2] = {0, 0};  // of the get_stats before
 };
 

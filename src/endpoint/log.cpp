@@ -6,6 +6,8 @@
 #include <new>
 #include <vector>
 
+#include "os/mutex.h"
+
 namespace eshm::endpoint {
 namespace {
 
@@ -24,9 +26,9 @@ void set_log_callback(ESHMLogCallback callback, void* context) {
   current.store(nullptr, std::memory_order_release);  // and so it stays where there is no memory
   if (callback == nullptr) return;
   try {
-    static std::mutex* const mutex = new std::mutex;  // the service thread may outlive main
+    static os::Mutex* const mutex = new os::Mutex;  // the service thread may outlive main
     static auto* const all = new std::vector<std::unique_ptr<const Listener>>;
-    const std::lock_guard<std::mutex> lock(*mutex);
+    const std::lock_guard<os::Mutex> lock(*mutex);
     all->push_back(std::make_unique<const Listener>(Listener{callback, context}));
     current.store(all->back().get(), std::memory_order_release);
   } catch (const std::bad_alloc&) {

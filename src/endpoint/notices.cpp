@@ -51,7 +51,7 @@ void Notices::raise(ESHMEvent event) {
   Notice notice;
   notice.event = event;
   notice.level = level_of(event);
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::lock_guard<os::Mutex> lock(mutex_);
   try {
     if (!had_callback_) remember_unheard(event);
     if (is_heard()) notice.line = about(settings_) + text_of(event);
@@ -69,7 +69,7 @@ void Notices::say(ESHMLogLevel level, const std::string& text) {
   } catch (const std::bad_alloc&) {
     return;
   }
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::lock_guard<os::Mutex> lock(mutex_);
   queue(std::move(notice));
 }
 
@@ -92,7 +92,7 @@ void Notices::remember_unheard(ESHMEvent event) {
 
 // False: the queue is empty.
 bool Notices::take_next(Notice& notice, ESHMEventCallback& callback, void*& context) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::lock_guard<os::Mutex> lock(mutex_);
   if (queue_.empty()) {
     are_pending_.store(false, memory_order_release);
     return false;
@@ -107,7 +107,7 @@ bool Notices::take_next(Notice& notice, ESHMEventCallback& callback, void*& cont
 // The callbacks may call into the library: they run without any lock that a
 // call takes.
 void Notices::deliver() {
-  const std::lock_guard<std::mutex> delivering(delivery_mutex_);
+  const std::lock_guard<os::Mutex> delivering(delivery_mutex_);
   delivering_thread_.store(std::this_thread::get_id(), memory_order_relaxed);
   Notice notice;
   ESHMEventCallback callback;
@@ -123,11 +123,11 @@ void Notices::deliver() {
 
 void Notices::set_callback(ESHMHandle* handle, ESHMEventCallback callback, void* context) {
   // Inside a callback of this handle this thread holds the mutex already.
-  std::unique_lock<std::mutex> delivering(delivery_mutex_, std::defer_lock);
+  std::unique_lock<os::Mutex> delivering(delivery_mutex_, std::defer_lock);
   if (delivering_thread_.load(memory_order_relaxed) != std::this_thread::get_id()) {
     delivering.lock();
   }
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::lock_guard<os::Mutex> lock(mutex_);
   handle_ = handle;
   callback_ = callback;
   callback_context_ = context;

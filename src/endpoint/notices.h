@@ -11,6 +11,7 @@
 
 #include "eshm_data.h"
 #include "endpoint/settings.h"
+#include "os/mutex.h"
 
 namespace eshm::endpoint {
 
@@ -43,7 +44,7 @@ class Notices {
 
   const Settings& settings_;
 
-  std::mutex mutex_;  // guards what follows
+  os::Mutex mutex_;  // guards what follows
   std::vector<Notice> queue_;
   std::vector<ESHMEvent> unheard_;  // what the first callback has missed
   bool had_callback_ = false;
@@ -52,7 +53,7 @@ class Notices {
   void* callback_context_ = nullptr;
 
   std::atomic<bool> are_pending_{false};  // stored under the mutex
-  std::mutex delivery_mutex_;             // held while a callback runs
+  os::Mutex delivery_mutex_;              // held while a callback runs
   std::atomic<std::thread::id> delivering_thread_{};
 };
 

@@ -22,16 +22,16 @@ constexpr uint64_t kNameWatchRetryNs = 1'000 * os::kNsPerMs;
 
 int Service::add(Client* client) {
   Service& self = os::per_process<Service>();
-  const std::lock_guard<std::mutex> lifecycle(self.lifecycle_mutex_);
+  const std::lock_guard<os::Mutex> lifecycle(self.lifecycle_mutex_);
   {
-    const std::lock_guard<std::mutex> lock(self.mutex_);
+    const std::lock_guard<os::Mutex> lock(self.mutex_);
     self.served_.push_back({client, client->needs().heartbeat, 0, {}});
     self.stopping_ = false;
     self.last_tick_ns_.store(os::monotonic_ns(), std::memory_order_relaxed);
   }
   if (self.thread_.joinable()) return 0;
   const auto forget_it = [&] {  // it is the only one
-    const std::lock_guard<std::mutex> lock(self.mutex_);
+    const std::lock_guard<os::Mutex> lock(self.mutex_);
     self.served_.clear();
   };
   try {
@@ -50,10 +50,10 @@ int Service::add(Client* client) {
 
 void Service::remove(Client* client) {
   Service& self = os::per_process<Service>();
-  const std::lock_guard<std::mutex> lifecycle(self.lifecycle_mutex_);
+  const std::lock_guard<os::Mutex> lifecycle(self.lifecycle_mutex_);
   bool is_last;
   {
-    std::unique_lock<std::mutex> lock(self.mutex_);
+    std::unique_lock<os::Mutex> lock(self.mutex_);
     self.delivered_.wait(lock, [&] { return self.delivering_ != client; });
     auto& all = self.served_;
     all.erase(std::remove_if(all.begin(), all.end(),
@@ -68,7 +68,7 @@ void Service::remove(Client* client) {
 
 void Service::update(Client* client) {
   Service& self = os::per_process<Service>();
-  const std::lock_guard<std::mutex> lock(self.mutex_);
+  const std::lock_guard<os::Mutex> lock(self.mutex_);
   for (Served& one : self.served_) {
     if (one.client == client) self.note_needs(one, client->needs());
   }
@@ -82,7 +82,7 @@ void Service::run() {
   uint64_t next_tick_ns = os::monotonic_ns();
   for (;;) {
     const bool woken = wait_until(next_tick_ns);
-    std::unique_lock<std::mutex> lock(mutex_);
+    std::unique_lock<os::Mutex> lock(mutex_);
     if (stopping_) break;
     const uint64_t now = os::monotonic_ns();
     last_tick_ns_.store(now, std::memory_order_relaxed);
@@ -259,7 +259,7 @@ void Service::list_descriptors() {
 // Callbacks run without the service's mutex: they may call into the library.
 // False: a callback forked, and this is the child. The links are its parent's, and
 // the mutex may be held for ever.
-bool Service::deliver(std::unique_lock<std::mutex>& lock) {
+bool Service::deliver(std::unique_lock<os::Mutex>& lock) {
   const uint32_t epoch = os::fork_epoch();
   while (notices_pending_) {
     const auto next = std::find_if(served_.begin(), served_.end(),

@@ -5,7 +5,6 @@
 #include <poll.h>
 
 #include <atomic>
-#include <condition_variable>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "os/fd.h"
+#include "os/mutex.h"
 #include "os/name_watch.h"
 #include "os/process.h"
 
@@ -90,14 +90,14 @@ class Service {
   void update_exit_watches();
   void update_name_watch();
   void list_descriptors();
-  bool deliver(std::unique_lock<std::mutex>& lock);
+  bool deliver(std::unique_lock<os::Mutex>& lock);
 
   std::atomic<uint64_t> last_tick_ns_{0};  // the thread stores, calls load
-  std::mutex lifecycle_mutex_;  // starting and joining the thread
+  os::Mutex lifecycle_mutex_;  // starting and joining the thread
   std::thread thread_;
 
-  std::mutex mutex_;  // guards what follows
-  std::condition_variable delivered_;
+  os::Mutex mutex_;  // guards what follows
+  os::Condition delivered_;
   std::vector<Served> served_;  // flat: each tick looks through a thousand
   Client* delivering_ = nullptr;
   bool stopping_ = false;

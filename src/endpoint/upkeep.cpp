@@ -49,7 +49,7 @@ bool Upkeep::is_service_late() const {
 void Upkeep::run_in_call() {
   if (settings_.use_threads && (last_tick_ns_ == nullptr || !is_service_late())) return;
   {
-    const std::unique_lock<std::mutex> lock(run_mutex_, std::try_to_lock);
+    const std::unique_lock<os::Mutex> lock(run_mutex_, std::try_to_lock);
     if (!lock.owns_lock()) return;  // another thread does it
     const uint64_t now = os::monotonic_ns();
     const bool must_beat = !settings_.use_threads && now - last_beat_ns_ >= kHeartbeatIntervalNs;
@@ -69,13 +69,13 @@ void Upkeep::run_in_call() {
 }
 
 Service::Needs Upkeep::needs() {
-  const std::lock_guard<std::mutex> lock(run_mutex_);
+  const std::lock_guard<os::Mutex> lock(run_mutex_);
   still_beaten_.clear();
   return {next_due_ns_, &heartbeat(), exit_watch_, retry_.is_running(), notices_.are_pending()};
 }
 
 bool Upkeep::run_upkeep(uint64_t now_ns, bool name_changed, Service::Needs& needs) {
-  std::unique_lock<std::mutex> lock(run_mutex_, std::try_to_lock);
+  std::unique_lock<os::Mutex> lock(run_mutex_, std::try_to_lock);
   if (!lock.owns_lock()) return false;  // a call does it
   locking_ = Locking::kWait;
   run_now(now_ns, name_changed);
@@ -154,7 +154,7 @@ void Upkeep::check_own_role() {
 }
 
 bool Upkeep::find_lock_file() {
-  const std::unique_lock<std::mutex> lock(run_mutex_, std::try_to_lock);
+  const std::unique_lock<os::Mutex> lock(run_mutex_, std::try_to_lock);
   return !lock.owns_lock() || check_lock_file();
 }
 

@@ -22,6 +22,7 @@
 #include "endpoint/retry_policy.h"
 #include "endpoint/role_seeker.h"
 #include "endpoint/service.h"
+#include "os/mutex.h"
 
 namespace eshm::endpoint {
 
@@ -103,7 +104,7 @@ class Upkeep final : public Service::Client, public InCallUpkeep {
   std::atomic<bool> is_held_{false};     // no heartbeat is to be seen
   std::atomic<uint64_t> idle_heartbeat_{0};  // what beats then, and after the role was left
 
-  std::mutex run_mutex_;  // guards what follows; calls only try it
+  os::Mutex run_mutex_;  // guards what follows; calls only try it
   Locking locking_ = Locking::kWait;  // of this run
   PeerWatch watch_;
   RetryPolicy retry_;

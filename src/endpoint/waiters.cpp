@@ -30,13 +30,13 @@ Waiters& Waiters::instance() { return os::per_process<Waiters>(); }
 
 Waiters::Presence::Presence(Caller& caller) : caller_(caller) {
   Waiters& self = instance();
-  const std::lock_guard<std::mutex> lock(self.mutex_);
+  const std::lock_guard<os::Mutex> lock(self.mutex_);
   self.callers_.push_back(&caller);
 }
 
 Waiters::Presence::~Presence() {
   Waiters& self = instance();
-  const std::lock_guard<std::mutex> lock(self.mutex_);
+  const std::lock_guard<os::Mutex> lock(self.mutex_);
   self.callers_.erase(std::find(self.callers_.begin(), self.callers_.end(), &caller_));
 }
 
@@ -52,17 +52,17 @@ int Waiters::listen_to(Listened& handle) {
   // Under a Presence this cannot change to false (forget_unheeded).
   if (handle.is_listened_to()) return 0;
   Waiters& self = instance();
-  const std::lock_guard<std::mutex> lifecycle(self.lifecycle_mutex_);
+  const std::lock_guard<os::Mutex> lifecycle(self.lifecycle_mutex_);
   self.join_ended();
-  const std::lock_guard<std::mutex> lock(self.mutex_);
+  const std::lock_guard<os::Mutex> lock(self.mutex_);
   return self.start_listening(handle);
 }
 
 int Waiters::open_event_fd(Listened& handle, int& descriptor) {
   Waiters& self = instance();
-  const std::lock_guard<std::mutex> lifecycle(self.lifecycle_mutex_);
+  const std::lock_guard<os::Mutex> lifecycle(self.lifecycle_mutex_);
   self.join_ended();
-  const std::lock_guard<std::mutex> lock(self.mutex_);
+  const std::lock_guard<os::Mutex> lock(self.mutex_);
   int failure = self.start_listening(handle);
   // It listens first: a ring after the announcement in open_event_fd is not missed.
   if (failure == 0) failure = handle.open_event_fd(descriptor);
@@ -98,7 +98,7 @@ int Waiters::start_listening(Listened& handle) {
 
 void Waiters::moved(Listened& handle) {
   Waiters& self = instance();
-  const std::lock_guard<std::mutex> lock(self.mutex_);
+  const std::lock_guard<os::Mutex> lock(self.mutex_);
   const Found found = self.find(handle);
   if (found.place == nullptr) return;
   found.place->doorbell = handle.doorbell();
@@ -109,9 +109,9 @@ void Waiters::moved(Listened& handle) {
 
 void Waiters::remove(Listened& handle) {
   Waiters& self = instance();
-  const std::lock_guard<std::mutex> lifecycle(self.lifecycle_mutex_);
+  const std::lock_guard<os::Mutex> lifecycle(self.lifecycle_mutex_);
   {
-    std::unique_lock<std::mutex> lock(self.mutex_);
+    std::unique_lock<os::Mutex> lock(self.mutex_);
     const Found found = self.find(handle);
     if (found.place != nullptr) {
       Watch& watch = *found.watch;
@@ -140,7 +140,7 @@ Waiters::Found Waiters::find(const Listened& handle) {
 void Waiters::join_ended() {
   std::vector<std::unique_ptr<Watch>> ended;
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::lock_guard<os::Mutex> lock(mutex_);
     for (size_t i = 0; i < watches_.size();) {
       if (watches_[i]->is_over) {
         ended.push_back(std::move(watches_[i]));
@@ -161,7 +161,7 @@ void Waiters::change(Watch& watch) {
 // ---- the thread ---------------------------------------------------------------
 
 void Waiters::run(Watch& watch) {
-  std::unique_lock<std::mutex> lock(mutex_);
+  std::unique_lock<os::Mutex> lock(mutex_);
   for (;;) {
     if (watch.listed_version != watch.version.load(memory_order_relaxed)) {
       list(watch);

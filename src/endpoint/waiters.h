@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "os/futex.h"
+#include "os/mutex.h"
 
 namespace eshm::endpoint {
 
@@ -131,10 +132,10 @@ class Waiters {
   static void poll_if_due(Watch& watch);
   void forget_unheeded(Watch& watch);
 
-  std::mutex lifecycle_mutex_;  // starting and joining threads
+  os::Mutex lifecycle_mutex_;  // starting and joining threads
 
-  std::mutex mutex_;  // guards what follows
-  std::condition_variable listed_;
+  os::Mutex mutex_;  // guards what follows
+  os::Condition listed_;
   std::vector<std::unique_ptr<Watch>> watches_;
   std::vector<Caller*> callers_;
 };
