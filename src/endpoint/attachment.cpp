@@ -66,8 +66,7 @@ Failure DataMapping::map(const Settings& settings, const SegmentFile& segment, D
                : os::SysvBlock::attach(geometry.sysv_id, geometry.data_bytes,
                                        segment.meta().st_uid, writable, mapping.sysv_);
   if (failure != 0) {
-    return cannot_map(settings, direction, std::string("cannot be mapped: ") + strerror(failure),
-                      failure);
+    return cannot_map(settings, direction, os::why_not_mapped(failure), failure);
   }
   if (identity_of(mapping.data()).nonce != geometry.data_nonce) {
     return cannot_map(settings, direction, "is not the area that its header means", 0);
@@ -119,6 +118,9 @@ Failure DataMapping::create(const Settings& settings, SegmentFile& segment, Dire
     const int failure =
         os::SysvBlock::create(key, geometry.data_bytes, settings.permissions,
                               wants_huge_pages(settings), made);
+    if (failure == EAGAIN) {
+      return cannot_map(settings, direction, os::why_not_mapped(failure), failure);
+    }
     if (failure != 0) {
       return fail(ESHM_ERROR_SHM_CREATE,
                   about(settings) + "no System V segment of " +
@@ -135,8 +137,7 @@ Failure DataMapping::create(const Settings& settings, SegmentFile& segment, Dire
     const int failure = os::Mapping::map(segment.file(), geometry.data_offset, os::page_bytes(),
                                          true, first_line);
     if (failure != 0) {
-      return cannot_map(settings, direction,
-                        std::string("cannot be mapped: ") + strerror(failure), failure);
+      return cannot_map(settings, direction, os::why_not_mapped(failure), failure);
     }
   }
   identity_of(made.data() != nullptr ? made.data() : first_line.data()).nonce =

@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <cstring>
 
+#include "os/memory.h"
+
 namespace eshm::endpoint {
 
 using layout::Finding;
@@ -181,7 +183,7 @@ Failure SegmentFile::open(const Settings& settings, Found found,
   const int failure = segment->open_locks_and_control(found.is_writable);
   if (failure != 0) {
     return fail(ESHM_ERROR_SHM_ATTACH,
-                about(settings) + "cannot be mapped: " + std::strerror(failure), failure);
+                about(settings) + os::why_not_mapped(failure), failure);
   }
   out = std::move(segment);
   return success();
@@ -206,6 +208,7 @@ Failure SegmentFile::create(const Settings& settings, const layout::Plan& plan,
                   failure);
   }
   failure = segment->open_locks_and_control(true);
+  if (failure == EAGAIN) return cannot(os::why_not_mapped(failure), failure);
   if (failure == 0) failure = segment->locks_.try_lock(layout::kMasterByte);
   if (failure == 0 && fstat(segment->file_.get(), &segment->meta_) != 0) failure = errno;
   if (failure != 0) {

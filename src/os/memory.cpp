@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 
 #include "os/shm_object.h"
 
@@ -27,6 +28,15 @@ int lock_memory(void* at, size_t bytes) { return mlock(at, bytes) == 0 ? 0 : err
 unsigned long long lock_limit() {
   rlimit limit;
   return getrlimit(RLIMIT_MEMLOCK, &limit) == 0 ? limit.rlim_cur : 0;
+}
+
+// EAGAIN has this one cause (mmap(2)).
+std::string why_not_mapped(int error_number) {
+  if (error_number != EAGAIN) {
+    return std::string("cannot be mapped: ") + std::strerror(error_number);
+  }
+  return "must be locked, since the process called mlockall(MCL_FUTURE); RLIMIT_MEMLOCK is " +
+         std::to_string(lock_limit()) + " bytes for all that is locked; CAP_IPC_LOCK lifts it";
 }
 
 int prefault(void* at, size_t bytes, bool writable) {

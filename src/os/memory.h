@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 
 namespace eshm::os {
 
@@ -10,6 +11,10 @@ namespace eshm::os {
 int lock_memory(void* at, size_t bytes);
 // Bytes that this process may lock, of all its memory.
 unsigned long long lock_limit();
+
+// Why mmap or shmat failed, as the end of a sentence: "cannot be mapped: ...", or the
+// limit of locked memory that the mapping exceeds after mlockall(MCL_FUTURE).
+std::string why_not_mapped(int error_number);
 
 // Enters every page of the range into the page table now. Returns 0 or the errno.
 int prefault(void* at, size_t bytes, bool writable);
