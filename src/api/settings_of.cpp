@@ -129,6 +129,7 @@ Failure take_new_fields(const ESHMConfig& config, endpoint::Settings& out) {
   out.permissions = config.permissions;
   out.flags = config.flags;
   out.interrupt = {config.interrupt, config.interrupt_context};
+  out.callers_cpus = os::CpuSet::of_calling_thread();
   return success();
 }
 

@@ -1,7 +1,6 @@
 #include "endpoint/endpoint.h"
 
 #include <cerrno>
-#include <cstring>
 #include <new>
 #include <string>
 #include <utility>
@@ -19,11 +18,20 @@ namespace {
 // How many calls may pass before one notices that the service thread is late.
 constexpr uint32_t kCallsPerUpkeep = 16;
 
+Failure about_link(const Settings& settings, Failure failure) {
+  failure.text = about(settings) + failure.text;
+  return failure;
+}
+
 }  // namespace
 
 // ---- opening and closing -----------------------------------------------------
 
 Failure Endpoint::open(Settings settings, std::unique_ptr<Endpoint>& out) {
+  // Checked before the role is taken, so that no peer sees this end come and go.
+  if (settings.use_threads) {
+    if (Failure failure = Service::check_scheduling(settings)) return about_link(settings, failure);
+  }
   std::unique_ptr<Attachment> attachment;
   if (Failure failure = wait_for_role(settings, attachment)) return failure;
   settings.role = attachment->role();
@@ -40,11 +48,9 @@ Failure Endpoint::begin(const Settings& settings, std::unique_ptr<Attachment> at
     if (settings.use_threads) {
       const bool may_run_in_calls = (settings.flags & ESHM_FLAG_NO_UPKEEP_IN_CALLS) == 0;
       fresh->upkeep_.set_served(may_run_in_calls ? &Service::last_tick_ns() : nullptr);
-      const int failure = Service::add(&fresh->upkeep_);
-      if (failure != 0) {
+      if (Failure failure = Service::add(&fresh->upkeep_, fresh->settings_)) {
         fresh->close();
-        return fail(ESHM_ERROR_SHM_CREATE,
-                    about(settings) + "no service thread: " + std::strerror(failure), failure);
+        return about_link(settings, failure);
       }
     } else if (fresh->notices_.are_pending()) {
       fresh->notices_.deliver();
@@ -147,7 +153,9 @@ Failure Endpoint::get_event_fd(int& descriptor) {
   const int failure = Waiters::open_event_fd(data_.incoming(), descriptor);
   if (failure == 0) return success();
   return fail(ESHM_ERROR_UNSUPPORTED,
-              about(settings_) + "no descriptor to wait on: " + std::strerror(failure), failure);
+              about(settings_) + "no descriptor to wait on: " +
+                  Waiters::why_no_event_fd(data_.incoming(), failure),
+              failure);
 }
 
 // ---- saying why --------------------------------------------------------------------

@@ -49,7 +49,7 @@ class Endpoint : public Handle {
   std::string name_of_peer(const Attachment& link) const;
   std::string explain_superseded(const Attachment& link) const;
 
-  const Settings settings_;
+  Settings settings_;  // constant after begin(), which sets the scheduling
   DataPath data_;
   Notices notices_;
   Upkeep upkeep_;

@@ -32,7 +32,7 @@ class IncomingPath final : public Path, public Waiters::Listened {
   // Announces, then polls once more. True: it is ready. `word` is for the kernel
   // alone: after a ring it may be unmapped, when the link moves.
   bool announce(const std::atomic<uint32_t>*& word, uint32_t& key);
-  const Settings& settings() const { return settings_; }
+  const Settings& settings() const final { return settings_; }
   SpinTime& spin_time() { return spin_time_; }
   // Before a wait for many, and in each piece of it: upkeep, and a sign of life, at most
   // one each millisecond.

@@ -1,14 +1,12 @@
 #include "endpoint/service.h"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <new>
-#include <system_error>
+#include <string>
 #include <utility>
 
-#include "endpoint/settings.h"
 #include "os/clock.h"
 #include "os/per_process.h"
 
@@ -18,34 +16,69 @@ namespace {
 constexpr size_t kHeartbeatsAhead = 4;
 constexpr uint64_t kNameWatchRetryNs = 1'000 * os::kNsPerMs;
 
+// Callbacks are promised 128 KiB of it (eshm_data.h). The deepest use by the library is
+// 29 KiB, in a move to another segment.
+constexpr size_t kStackBytes = 256 << 10;
+
+std::string text_of(const os::Scheduling& scheduling) {
+  std::string text = os::policy_name(scheduling.policy);
+  if (scheduling.priority != 0) text += " " + std::to_string(scheduling.priority);
+  return text + (scheduling.cpus.is_empty() ? " on the default CPUs"
+                                            : " on CPUs " + scheduling.cpus.text());
+}
+
+// By errno of starting a thread.
+int code_of(int failure) {
+  if (failure == EPERM) return ESHM_ERROR_PERMISSION;
+  return failure == EINVAL ? ESHM_ERROR_INVALID_PARAM : ESHM_ERROR_SHM_CREATE;
+}
+
 }  // namespace
 
-int Service::add(Client* client) {
+Failure Service::check_scheduling(const Settings& settings) {
   Service& self = os::per_process<Service>();
   const std::lock_guard<os::Mutex> lifecycle(self.lifecycle_mutex_);
+  return self.check(settings.scheduling);
+}
+
+Failure Service::check(const os::Scheduling& requested) const {
+  const bool is_default = requested == os::Scheduling();
+  if (is_default || requested == scheduling_ || !thread_.is_running()) return success();
+  return fail(ESHM_ERROR_INVALID_PARAM,
+              "thread_cpus, thread_policy and thread_priority request " + text_of(requested) +
+                  ", but the service thread, which all handles of this process share, has " +
+                  text_of(scheduling_) + ", as its first handle requested");
+}
+
+Failure Service::add(Client* client, Settings& settings) {
+  Service& self = os::per_process<Service>();
+  const std::lock_guard<os::Mutex> lifecycle(self.lifecycle_mutex_);
+  if (Failure failure = self.check(settings.scheduling)) return failure;
+  if (self.thread_.is_running()) {
+    settings.scheduling = self.scheduling_;
+  } else {
+    self.scheduling_ = settings.scheduling;
+  }
   {
     const std::lock_guard<os::Mutex> lock(self.mutex_);
     self.served_.push_back({client, client->needs().heartbeat, 0, {}});
     self.stopping_ = false;
     self.last_tick_ns_.store(os::monotonic_ns(), std::memory_order_relaxed);
   }
-  if (self.thread_.joinable()) return 0;
-  const auto forget_it = [&] {  // it is the only one
-    const std::lock_guard<os::Mutex> lock(self.mutex_);
-    self.served_.clear();
-  };
-  try {
-    const os::ScopedSignalBlock no_signals;  // inherited by the thread
-    self.thread_ = std::thread([&self] { self.run(); });
-  } catch (const std::system_error& error) {
-    forget_it();
-    return error.code().value();
-  } catch (const std::bad_alloc&) {
-    forget_it();
-    throw;
+  return self.thread_.is_running() ? success() : self.start(settings);
+}
+
+Failure Service::start(const Settings& settings) {
+  const os::ThreadAttributes attributes = {"eshm", kStackBytes, settings.scheduling,
+                                           settings.callers_cpus};
+  const int failure = thread_.start(attributes, [this] { run(); });
+  if (failure == 0) return success();
+  {
+    const std::lock_guard<os::Mutex> lock(mutex_);
+    served_.clear();  // of the one client
   }
-  pthread_setname_np(self.thread_.native_handle(), "eshm");
-  return 0;
+  return fail(code_of(failure), "no service thread: " + os::why_not_started(failure, attributes),
+              failure);
 }
 
 void Service::remove(Client* client) {
@@ -63,7 +96,7 @@ void Service::remove(Client* client) {
     is_last = all.empty();
     self.stopping_ = is_last;
   }
-  if (is_last && self.thread_.joinable()) self.thread_.join();
+  if (is_last) self.thread_.join();
 }
 
 void Service::update(Client* client) {

@@ -7,14 +7,16 @@
 #include <atomic>
 #include <map>
 #include <mutex>
-#include <thread>
 #include <utility>
 #include <vector>
 
+#include "endpoint/failure.h"
+#include "endpoint/settings.h"
 #include "os/fd.h"
 #include "os/mutex.h"
 #include "os/name_watch.h"
 #include "os/process.h"
+#include "os/thread.h"
 
 namespace eshm::endpoint {
 
@@ -51,8 +53,14 @@ class Service {
     ~Client() = default;
   };
 
-  // Serves `client` from now on. Returns 0 or the errno of starting a thread.
-  static int add(Client* client);
+  // Fails with INVALID_PARAM if the thread runs and these settings request another
+  // scheduling than it has. Default scheduling is accepted always.
+  static Failure check_scheduling(const Settings& settings);
+  // Serves `client` from now on. The first client starts the thread, with the scheduling
+  // of its settings; the settings of a later one get that of the thread. Fails as
+  // check_scheduling(), or with the reason why the thread cannot be started:
+  // INVALID_PARAM (CPUs), PERMISSION (policy and priority), SHM_CREATE (other limits).
+  static Failure add(Client* client, Settings& settings);
   // Asks the client for its needs again, at once.
   static void update(Client* client);
   // When the thread last did something, by CLOCK_MONOTONIC. Valid for ever.
@@ -79,6 +87,8 @@ class Service {
     bool has_notices = false;
   };
 
+  Failure check(const os::Scheduling& requested) const;
+  Failure start(const Settings& settings);
   void run();
   bool wait_until(uint64_t tick_ns);
   void beat_when_due(uint64_t now, uint64_t& next_tick_ns);
@@ -94,7 +104,8 @@ class Service {
 
   std::atomic<uint64_t> last_tick_ns_{0};  // the thread stores, calls load
   os::Mutex lifecycle_mutex_;  // starting and joining the thread
-  std::thread thread_;
+  os::Thread thread_;
+  os::Scheduling scheduling_;  // of the thread
 
   os::Mutex mutex_;  // guards what follows
   os::Condition delivered_;

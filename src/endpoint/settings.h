@@ -11,6 +11,7 @@
 #include "eshm_data.h"
 #include "layout/segment.h"
 #include "os/clock.h"
+#include "os/thread.h"
 
 namespace eshm::endpoint {
 
@@ -49,6 +50,8 @@ struct Settings {
   mode_t permissions;
   uint32_t flags;                        // ESHM_FLAG_...
   Interrupt interrupt;
+  os::Scheduling scheduling;             // of the library's threads
+  os::CpuSet callers_cpus;               // those of the caller of eshm_init
 };
 
 // How often a watcher checks its peer: a stale peer is reported within 1.25 times the

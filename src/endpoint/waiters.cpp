@@ -1,10 +1,8 @@
 #include "endpoint/waiters.h"
 
-#include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
-#include <system_error>
 
 #include "endpoint/waiting.h"
 #include "os/clock.h"
@@ -23,6 +21,13 @@ constexpr size_t kMostPlaces = os::kMostFutexes - 1;
 // A handle without a descriptor that was rung this many times while no call waited
 // for many is dropped: its thread would be woken in vain for ever.
 constexpr uint32_t kMostUnheeded = 8;
+// No callback runs on these threads.
+constexpr size_t kStackBytes = 64 << 10;
+
+os::ThreadAttributes attributes_for(const Waiters::Listened& handle) {
+  const Settings& settings = handle.settings();
+  return {"eshm-wait", kStackBytes, settings.scheduling, settings.callers_cpus};
+}
 
 }  // namespace
 
@@ -83,17 +88,16 @@ int Waiters::start_listening(Listened& handle) {
   (*watch)->places.push_back({&handle, handle.doorbell()});
   change(**watch);
   if (!is_new) return 0;
-  try {
-    const os::ScopedSignalBlock no_signals;  // inherited by the thread
-    Watch& own = **watch;
-    own.thread = std::thread([this, &own] { run(own); });
-  } catch (const std::system_error& error) {
-    handle.is_listened_to_.store(false, memory_order_release);
-    watches_.pop_back();
-    return error.code().value();
-  }
-  pthread_setname_np((*watch)->thread.native_handle(), "eshm-wait");
-  return 0;
+  Watch& own = **watch;
+  const int failure = own.thread.start(attributes_for(handle), [this, &own] { run(own); });
+  if (failure == 0) return 0;
+  handle.is_listened_to_.store(false, memory_order_release);
+  watches_.pop_back();
+  return failure;
+}
+
+std::string Waiters::why_no_event_fd(const Listened& handle, int error_number) {
+  return os::why_not_started(error_number, attributes_for(handle));
 }
 
 void Waiters::moved(Listened& handle) {

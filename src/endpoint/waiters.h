@@ -13,11 +13,13 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <thread>
+#include <string>
 #include <vector>
 
+#include "endpoint/settings.h"
 #include "os/futex.h"
 #include "os/mutex.h"
+#include "os/thread.h"
 
 namespace eshm::endpoint {
 
@@ -44,6 +46,8 @@ class Waiters {
     virtual bool has_event_fd() const = 0;
     virtual int open_event_fd(int& descriptor) = 0;
     virtual void set_event_fd() = 0;
+    // Has the scheduling of a thread that is started for this handle.
+    virtual const Settings& settings() const = 0;
 
     // Its index in the last wait for many: a guess, to be checked.
     std::atomic<uint32_t>& place_in_wait() { return place_in_wait_; }
@@ -85,6 +89,8 @@ class Waiters {
   static int listen_to(Listened& handle);
   // The same, and to the handle's descriptor. 0 or an errno.
   static int open_event_fd(Listened& handle, int& descriptor);
+  // Why open_event_fd() failed.
+  static std::string why_no_event_fd(const Listened& handle, int error_number);
   // The handle has another doorbell now.
   static void moved(Listened& handle);
   // After this returns no thread here touches the handle, or what it mapped.
@@ -98,7 +104,7 @@ class Waiters {
   };
   // One thread and the handles that it sleeps for.
   struct Watch {
-    std::thread thread;
+    os::Thread thread;
     std::vector<Place> places;
     std::atomic<uint32_t> version{0};  // of `places`; the thread sleeps on it, too
     uint32_t listed_version = 0;       // that the thread sleeps with

@@ -30,6 +30,13 @@ unsigned long long lock_limit() {
   return getrlimit(RLIMIT_MEMLOCK, &limit) == 0 ? limit.rlim_cur : 0;
 }
 
+int try_to_map(size_t bytes) {
+  void* const at = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (at == MAP_FAILED) return errno;
+  munmap(at, bytes);
+  return 0;
+}
+
 // EAGAIN has this one cause (mmap(2)).
 std::string why_not_mapped(int error_number) {
   if (error_number != EAGAIN) {

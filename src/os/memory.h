@@ -12,6 +12,8 @@ int lock_memory(void* at, size_t bytes);
 // Bytes that this process may lock, of all its memory.
 unsigned long long lock_limit();
 
+// Maps that many bytes, and unmaps them. Returns 0 or the errno.
+int try_to_map(size_t bytes);
 // Why mmap or shmat failed, as the end of a sentence: "cannot be mapped: ...", or the
 // limit of locked memory that the mapping exceeds after mlockall(MCL_FUTURE).
 std::string why_not_mapped(int error_number);
