@@ -39,9 +39,14 @@ ESHMConfig eshm_default_config(const char* name);
  * slave waits for its master by the retry policy (interval, attempts, total
  * time) and attaches the moment that one appears. An observer never waits: it
  * looks at whatever segment has the name, now or later, from a read-only mapping.
+ * By default the library's threads run with the CPU set of the caller of eshm_init and
+ * SCHED_OTHER, whatever the caller's policy is; ESHMConfig.thread_cpus, thread_policy and
+ * thread_priority choose otherwise.
  * Returns NULL on failure; the code and the reason are in eshm_last_error():
  * INVALID_PARAM, ROLE_MISMATCH (names the holder's PID), TIMEOUT (no master),
- * SHM_CREATE, SHM_ATTACH, PERMISSION, CORRUPT, TYPE_MISMATCH, INTERRUPTED. */
+ * SHM_CREATE, SHM_ATTACH, PERMISSION, CORRUPT, TYPE_MISMATCH, INTERRUPTED. Of the
+ * service thread: PERMISSION (thread_policy and thread_priority), INVALID_PARAM (none
+ * of thread_cpus can be used), SHM_CREATE (a limit of memory or of threads). */
 ESHMHandle* eshm_init(const ESHMConfig* config);
 
 /* Leaves the link and frees the handle; the peer is told that this side left.

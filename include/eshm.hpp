@@ -101,6 +101,15 @@ class Config {
 
   Config& auto_cleanup(bool on) noexcept { return c_.auto_cleanup = on, *this; }
   Config& use_threads(bool on) noexcept { return c_.use_threads = on, *this; }
+  // How the library's threads run: CPUs as "2,4-7" (empty: those of the thread that opens
+  // the link); SCHED_FIFO or SCHED_RR of <sched.h> with a priority of 1 to 99, or
+  // SCHED_OTHER with 0.
+  Config& thread_cpus(std::string list) noexcept {
+    return thread_cpus_ = std::move(list), *this;
+  }
+  Config& thread_policy(int policy, int priority) noexcept {
+    return c_.thread_policy = policy, c_.thread_priority = priority, *this;
+  }
   // Polls for so long before a wait parks; the default adapts.
   Config& spin(microseconds time) noexcept { return c_.spin_us = clamp(time.count()), *this; }
   Config& permissions(std::uint32_t mode) noexcept { return c_.permissions = mode, *this; }
@@ -128,6 +137,7 @@ class Config {
   Result<ESHMConfig> c_config() const noexcept {
     ESHMConfig config = c_;
     config.shm_name = name_.c_str();
+    config.thread_cpus = thread_cpus_.empty() ? nullptr : thread_cpus_.c_str();
     if (sends_.size == 0 && receives_.size == 0) return config;
     const bool is_symmetric = sends_.type.fingerprint == receives_.type.fingerprint;
     const bool is_master = c_.role == ESHM_ROLE_MASTER;
@@ -169,6 +179,7 @@ class Config {
   }
 
   std::string name_;
+  std::string thread_cpus_;
   ESHMConfig c_;
   Typed sends_ = {}, receives_ = {};
 };
@@ -410,8 +421,8 @@ class Link {
   // Calls listener(Event) for each event, on the library's service thread (with
   // use_threads(false): inside the call that noticed). The link keeps the
   // listener, in place of the former one, and through a move. It should be
-  // short and must not throw, nor close or move the link. Not to be called
-  // inside a listener (kInvalidParam).
+  // short, and must not throw, nor close or move the link; it has at least 128 KiB
+  // of stack. Not to be called inside a listener (kInvalidParam).
   template <class F>
   Status on_event(F&& listener) {
     using Callable = std::decay_t<F>;

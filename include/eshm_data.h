@@ -96,7 +96,7 @@ enum ESHMError {
   ESHM_ERROR_SUPERSEDED = -17,       /* another process has taken this one's role over */
   ESHM_ERROR_INTERRUPTED = -18,      /* ESHMConfig.interrupt ended the wait */
   ESHM_ERROR_TYPE_MISMATCH = -19,    /* the two ends use different message types */
-  ESHM_ERROR_PERMISSION = -20,       /* owner or mode forbid it */
+  ESHM_ERROR_PERMISSION = -20,       /* owner, mode, or a limit of the process forbid it */
   ESHM_ERROR_UNSUPPORTED = -21       /* this kernel or this handle cannot do it */
 };
 
@@ -202,7 +202,21 @@ typedef struct ESHMConfig {
    * answer other than 0 ends that wait with INTERRUPTED. May be NULL. */
   int (*interrupt)(void* interrupt_context);
   void* interrupt_context;
-  uint64_t reserved[10]; /* 0; room for new fields */
+  /* The next three fields say how the library's threads run: the service thread, and
+   * those of eshm_get_fd and eshm_wait_any. All handles of a process share one service
+   * thread, and the first handle with use_threads decides. A later one takes the same
+   * values or the defaults, else eshm_init returns INVALID_PARAM. When the last such
+   * handle is destroyed the thread ends, and the next handle decides again. With
+   * use_threads = false the fields are for threads of eshm_wait_any alone. The nice value
+   * is always that of the thread that starts them.
+   *
+   * CPUs by number, as in taskset -c: "2,4-7". The threads run on those of them that the
+   * process may use; if it may use none, eshm_init returns INVALID_PARAM. NULL or "": the
+   * CPU set of the caller of eshm_init. Must live until eshm_init returns. */
+  const char* thread_cpus;
+  int32_t thread_policy;   /* of <sched.h>: 0 SCHED_OTHER, 1 SCHED_FIFO, 2 SCHED_RR */
+  int32_t thread_priority; /* 1 .. 99 with SCHED_FIFO and SCHED_RR, 0 with SCHED_OTHER */
+  uint64_t reserved[8];    /* 0; room for new fields */
 } ESHMConfig;
 
 typedef struct ESHMStats {
@@ -268,13 +282,14 @@ typedef struct ESHMHandle ESHMHandle;
 
 /* Called on the library's service thread (with use_threads = false: inside
  * the call that noticed). Keep it short, the heartbeat waits for it. Any call
- * on the handle is allowed in it but eshm_destroy and eshm_init. */
+ * on the handle is allowed in it but eshm_destroy and eshm_init.
+ * Stack: the service thread leaves it at least 128 KiB (131,072 bytes). */
 typedef void (*ESHMEventCallback)(ESHMHandle* handle, enum ESHMEvent event, void* context);
 
 enum ESHMLogLevel { ESHM_LOG_DEBUG = 0, ESHM_LOG_INFO = 1, ESHM_LOG_WARNING = 2, ESHM_LOG_ERROR = 3 };
 
 /* One finished line without an end of line. Called on whatever thread has
- * something to tell, several at once. */
+ * something to tell, several at once. Stack: as ESHMEventCallback. */
 typedef void (*ESHMLogCallback)(enum ESHMLogLevel level, const char* text, void* context);
 
 #ifdef __cplusplus

@@ -40,6 +40,11 @@ static_assert(ESHM_FLAG_TIMESTAMPS == 1 && ESHM_FLAG_ALIGN_PAYLOAD == 2 &&
               "flags");
 static_assert(ESHM_MAX_DATA_SIZE == 4096 && ESHM_HEARTBEAT_INTERVAL_MS == 1, "sizes");
 static_assert(sizeof(ESHMConfig) == 256, "returned by value, so it can never grow");
+static_assert(offsetof(ESHMConfig, thread_cpus) == 176 &&
+                  offsetof(ESHMConfig, thread_policy) == 184 &&
+                  offsetof(ESHMConfig, thread_priority) == 188 &&
+                  offsetof(ESHMConfig, reserved) == 192,
+              "in place of reserved words of release 0.1");
 
 // The nine fields and the statistics that existing programs fill by position.
 static_assert(offsetof(ESHMConfig, shm_name) == 0, "order");

@@ -58,6 +58,8 @@ TEST(Defaults, AreThoseThatProgramsRelyOn) {
       {"permissions", config.permissions, 0600},
       {"flags", config.flags, 0},
       {"reserved_word", config.reserved_word, 0},
+      {"thread_policy", uint64_t(config.thread_policy), 0},
+      {"thread_priority", uint64_t(config.thread_priority), 0},
   };
   for (const ESHMChannelConfig& channel : {config.m2s, config.s2m}) {
     rows.push_back({"delivery", channel.delivery, ESHM_DELIVERY_LATEST});
@@ -74,6 +76,7 @@ TEST(Defaults, AreThoseThatProgramsRelyOn) {
   EXPECT_EQ(config.shm_name, name);
   EXPECT_EQ(config.interrupt, nullptr);
   EXPECT_EQ(config.interrupt_context, nullptr);
+  EXPECT_EQ(config.thread_cpus, nullptr);
 }
 
 TEST(ErrorTexts, OfTheTwoThatAreFixed) {

@@ -1,4 +1,5 @@
 // eshm.hpp over a living link: what a C++ program gets for its calls.
+#include <sched.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -79,6 +80,8 @@ TEST(CppConfig, CarriesEachSetterIntoItsField) {
       .max_reconnect_attempts(4)
       .auto_cleanup(false)
       .use_threads(false)
+      .thread_cpus("2,4-7")
+      .thread_policy(SCHED_RR, 3)
       .spin(50us)
       .permissions(0660)
       .flags(ESHM_FLAG_TIMESTAMPS)
@@ -101,6 +104,9 @@ TEST(CppConfig, CarriesEachSetterIntoItsField) {
   EXPECT_EQ(made->max_reconnect_attempts, 4u);
   EXPECT_FALSE(made->auto_cleanup);
   EXPECT_FALSE(made->use_threads);
+  EXPECT_STREQ(made->thread_cpus, "2,4-7");
+  EXPECT_EQ(made->thread_policy, SCHED_RR);
+  EXPECT_EQ(made->thread_priority, 3);
   EXPECT_EQ(made->spin_us, 50u);
   EXPECT_EQ(made->permissions, 0660u);
   EXPECT_EQ(made->flags, uint32_t{ESHM_FLAG_TIMESTAMPS});

@@ -118,7 +118,8 @@ TEST_P(Refused, BitsAndReservedWordsThatMeanNothing) {
   expect_refused("flags", [](ESHMConfig& c) { c.flags = 32; });
   expect_refused("permissions", [](ESHMConfig& c) { c.permissions = 010600; });
   expect_refused("reserved_word", [](ESHMConfig& c) { c.reserved_word = 1; });
-  expect_refused("reserved", [](ESHMConfig& c) { c.reserved[9] = 1; });
+  expect_refused("reserved", [](ESHMConfig& c) { c.reserved[0] = 1; });
+  expect_refused("reserved", [](ESHMConfig& c) { c.reserved[7] = 1; });
   expect_refused("struct_size", [](ESHMConfig& c) { c.struct_size = 1; });
   expect_refused("struct_size", [](ESHMConfig& c) { c.struct_size = 4096; });
 }

@@ -1,7 +1,10 @@
 #include "api/settings_of.h"
 
+#include <sched.h>
+
 #include <cstddef>
 #include <cstring>
+#include <optional>
 #include <string>
 
 #include "eshm.h"
@@ -90,6 +93,36 @@ Failure type_of(const std::string& field, const ESHMType& type, layout::ChannelS
   return success();
 }
 
+// The scheduling of the library's threads.
+Failure scheduling_of(const ESHMConfig& config, endpoint::Settings& out) {
+  const std::string list = config.thread_cpus == nullptr ? "" : config.thread_cpus;
+  if (!list.empty()) {
+    const std::string is = "thread_cpus is \"" + list + "\", ";
+    const std::optional<os::CpuSet> cpus = os::CpuSet::parse(list);
+    if (!cpus) return invalid(is + "it takes CPU numbers and ranges, as \"2,4-7\"");
+    const size_t capacity = os::CpuSet::kernel_capacity();
+    if (cpus->highest() >= capacity) {
+      return invalid(is + "this kernel takes CPU numbers from 0 to " +
+                     std::to_string(capacity - 1));
+    }
+    out.scheduling.cpus = *cpus;
+  }
+  const int policy = config.thread_policy, priority = config.thread_priority;
+  if (policy != SCHED_OTHER && policy != SCHED_FIFO && policy != SCHED_RR) {
+    return invalid("thread_policy is " + std::to_string(policy) +
+                   ", it can be 0 (SCHED_OTHER), 1 (SCHED_FIFO) or 2 (SCHED_RR)");
+  }
+  const bool has_priority = policy != SCHED_OTHER;
+  if (has_priority ? priority < 1 || priority > 99 : priority != 0) {
+    return invalid("thread_priority is " + std::to_string(priority) + ", with " +
+                   os::policy_name(policy) + " it can be " + (has_priority ? "1 to 99" : "0"));
+  }
+  out.scheduling.policy = policy;
+  out.scheduling.priority = priority;
+  out.callers_cpus = os::CpuSet::of_calling_thread();
+  return success();
+}
+
 // The defaults, under the nine fields of a program that knows no others.
 ESHMConfig with_defaults(const ESHMConfig& nine) {
   ESHMConfig config = eshm_default_config(nine.shm_name);
@@ -124,12 +157,12 @@ Failure take_new_fields(const ESHMConfig& config, endpoint::Settings& out) {
     if (!failure) failure = type_of(field, channel.type, shape, out.type_text[direction]);
     if (failure) return failure;
   }
+  if (Failure failure = scheduling_of(config, out)) return failure;
   out.backend = config.backend;
   out.spin_us = config.spin_us;
   out.permissions = config.permissions;
   out.flags = config.flags;
   out.interrupt = {config.interrupt, config.interrupt_context};
-  out.callers_cpus = os::CpuSet::of_calling_thread();
   return success();
 }
 
