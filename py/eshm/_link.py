@@ -118,6 +118,9 @@ class ESHM(_native.Link):
         spin_us: int = LINK["spin_us"],
         permissions: int = LINK["permissions"],
         flags: int = LINK["flags"],
+        thread_cpus: Optional[str] = LINK["thread_cpus"],
+        thread_policy: int = LINK["thread_policy"],
+        thread_priority: int = LINK["thread_priority"],
     ) -> None:
         self.name = shm_name
         self.m2s = m2s or _DEFAULT_CHANNEL
@@ -139,6 +142,9 @@ class ESHM(_native.Link):
             spin_us,
             permissions,
             flags,
+            thread_cpus,
+            thread_policy,
+            thread_priority,
         )
 
     def __repr__(self) -> str:

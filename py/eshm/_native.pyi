@@ -46,6 +46,9 @@ class _LinkDefaults(TypedDict):
     spin_us: int
     permissions: int
     flags: int
+    thread_cpus: Optional[str]
+    thread_policy: int
+    thread_priority: int
 
 class Message:
     @property
@@ -118,6 +121,9 @@ class Link:
         spin_us: int,
         permissions: int,
         flags: int,
+        thread_cpus: Optional[str],
+        thread_policy: int,
+        thread_priority: int,
     ) -> None: ...
     @property
     def closed(self) -> bool: ...

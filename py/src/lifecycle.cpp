@@ -138,14 +138,18 @@ int link_init(PyObject* object, PyObject* args, PyObject* keywords) {
                                 "spin_us",
                                 "permissions",
                                 "flags",
+                                "thread_cpus",
+                                "thread_policy",
+                                "thread_priority",
                                 nullptr};
   if (!PyArg_ParseTupleAndKeywords(
-          args, keywords, "siiO&O&O&O&ppiO!O!O&O&O&", const_cast<char**>(names), &config.shm_name,
+          args, keywords, "siiO&O&O&O&ppiO!O!O&O&O&zii", const_cast<char**>(names), &config.shm_name,
           &role, &behavior, convert_uint32, &config.stale_threshold_ms, convert_uint32,
           &config.reconnect_wait_ms, convert_uint32, &config.reconnect_retry_interval_ms,
           convert_uint32, &config.max_reconnect_attempts, &cleanup, &threads, &backend,
           &PyTuple_Type, &m2s, &PyTuple_Type, &s2m, convert_uint32, &config.spin_us, convert_uint32,
-          &config.permissions, convert_uint32, &config.flags) ||
+          &config.permissions, convert_uint32, &config.flags, &config.thread_cpus,
+          &config.thread_policy, &config.thread_priority) ||
       !take_channel(m2s, &config.m2s) || !take_channel(s2m, &config.s2m)) {
     return -1;
   }

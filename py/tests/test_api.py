@@ -303,6 +303,24 @@ def test_arguments_are_judged(pair):
             call()
 
 
+def cpus_of_the_service_thread():
+    for task in glob.glob("/proc/self/task/*"):
+        with open(f"{task}/comm") as comm:
+            if comm.read() == "eshm\n":
+                return os.sched_getaffinity(int(os.path.basename(task)))
+    return None
+
+
+def test_the_service_thread_runs_on_the_requested_cpus(name):
+    cpu = max(os.sched_getaffinity(0))
+    with ESHM(name, thread_cpus=str(cpu), thread_policy=os.SCHED_OTHER, thread_priority=0):
+        assert cpus_of_the_service_thread() == {cpu}
+        with pytest.raises(eshm.InvalidParameter, match=f"SCHED_FIFO 1 .*has SCHED_OTHER on CPUs {cpu}"):
+            ESHM(name, thread_policy=os.SCHED_FIFO, thread_priority=1)
+    with ESHM(name):
+        assert cpus_of_the_service_thread() == os.sched_getaffinity(0)
+
+
 def test_a_link_is_opened_once(pair):
     with pytest.raises(RuntimeError):
         pair[0].__init__(pair[0].name)

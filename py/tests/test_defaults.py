@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import os
 import pathlib
 import re
 
@@ -61,6 +62,9 @@ def test_the_extensions_defaults_have_these_values():
         "spin_us": 2**32 - 1,
         "permissions": 0o600,
         "flags": 0,
+        "thread_cpus": None,
+        "thread_policy": os.SCHED_OTHER,
+        "thread_priority": 0,
     }
 
 

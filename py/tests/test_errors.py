@@ -48,6 +48,9 @@ def test_impossible_configuration_is_refused_in_words(name):
         {"stale_threshold_ms": 0},
         {"role": 77},
         {"m2s": eshm.Channel(max_message_size=0)},
+        {"thread_cpus": "2;4"},
+        {"thread_policy": 77},
+        {"thread_priority": 1},
     ):
         with pytest.raises(eshm.InvalidParameter) as caught:
             ESHM(name, **options)
