@@ -45,6 +45,7 @@ class PeerWatch {
   void forget_segment();
 
   ESHMPeerState state() const { return state_; }
+  uint64_t incarnation() const { return incarnation_; }
   bool is_there() const { return state_ == ESHM_PEER_ALIVE || state_ == ESHM_PEER_STALE; }
 
  private:

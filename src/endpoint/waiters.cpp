@@ -3,6 +3,8 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <new>
 
 #include "endpoint/waiting.h"
 #include "os/clock.h"
@@ -75,25 +77,42 @@ int Waiters::open_event_fd(Listened& handle, int& descriptor) {
   return failure;
 }
 
+// What needs memory comes first: then nothing is to be undone but the flag.
 int Waiters::start_listening(Listened& handle) {
   if (find(handle).place != nullptr) return 0;
+  try {
+    return listen_with_room(handle);
+  } catch (const std::bad_alloc&) {
+    handle.is_listened_to_.store(false, memory_order_release);
+    return ENOMEM;
+  }
+}
+
+int Waiters::listen_with_room(Listened& handle) {
   const auto has_room = [](const std::unique_ptr<Watch>& watch) {
     return !watch->is_over && watch->places.size() < kMostPlaces;
   };
-  auto watch = std::find_if(watches_.begin(), watches_.end(), has_room);
-  const bool is_new = watch == watches_.end();
-  if (is_new) watch = watches_.insert(watch, std::make_unique<Watch>());
-  // The flag first: a move after the doorbell was read sees it, and calls moved().
+  const auto found = std::find_if(watches_.begin(), watches_.end(), has_room);
+  const bool is_new = found == watches_.end();
+  std::unique_ptr<Watch> fresh = is_new ? std::make_unique<Watch>() : nullptr;
+  Watch& watch = is_new ? *fresh : **found;
+  watch.places.reserve(watch.places.size() + 1);
+  watches_.reserve(watches_.size() + 1);
+  // The flag before the doorbell: a move after the doorbell was read sees it, and calls
+  // moved().
   handle.is_listened_to_.store(true, memory_order_release);
-  (*watch)->places.push_back({&handle, handle.doorbell()});
-  change(**watch);
-  if (!is_new) return 0;
-  Watch& own = **watch;
-  const int failure = own.thread.start(attributes_for(handle), [this, &own] { run(own); });
-  if (failure == 0) return 0;
-  handle.is_listened_to_.store(false, memory_order_release);
-  watches_.pop_back();
-  return failure;
+  if (is_new) {
+    // The thread begins by waiting for the mutex that the caller holds.
+    const int failure = watch.thread.start(attributes_for(handle), [this, &watch] { run(watch); });
+    if (failure != 0) {
+      handle.is_listened_to_.store(false, memory_order_release);
+      return failure;
+    }
+    watches_.push_back(std::move(fresh));
+  }
+  watch.places.push_back({&handle, handle.doorbell()});
+  change(watch);
+  return 0;
 }
 
 std::string Waiters::why_no_event_fd(const Listened& handle, int error_number) {

@@ -126,6 +126,7 @@ class Waiters {
   static Waiters& instance();
   Found find(const Listened& handle);
   int start_listening(Listened& handle);
+  int listen_with_room(Listened& handle);
   void join_ended();
   static void change(Watch& watch);
   void run(Watch& watch);
