@@ -392,6 +392,11 @@ class Link {
     return fd < 0 ? Result<int>(Status::of(fd)) : Result<int>(fd);
   }
   Status beat() noexcept { return Status::of(eshm_update_heartbeat(handle_)); }
+  // Hides from the peer that this process lives, or shows it again; beat() is seen all
+  // the same.
+  Status hold_heartbeat(bool hold) noexcept {
+    return Status::of(eshm_hold_heartbeat(handle_, hold));
+  }
   bool peer_is_alive() const noexcept {
     bool is_alive = false;
     return eshm_check_remote_alive(handle_, &is_alive) == ESHM_SUCCESS && is_alive;

@@ -172,6 +172,7 @@ TEST_P(CppLink, EmptyLinkRefusesEveryCall) {
   EXPECT_EQ(empty.borrow().code(), Code::kInvalidParam);
   EXPECT_EQ(empty.fd().code(), Code::kInvalidParam);
   EXPECT_EQ(empty.beat().code(), Code::kInvalidParam);
+  EXPECT_EQ(empty.hold_heartbeat(true).code(), Code::kInvalidParam);
   EXPECT_EQ(empty.role().code(), Code::kInvalidParam);
   EXPECT_EQ(empty.state().code(), Code::kInvalidParam);
   EXPECT_EQ(empty.stats().code(), Code::kInvalidParam);
@@ -359,6 +360,8 @@ TEST_P(CppLink, KnowsItsRoleItsPeerAndItsCounts) {
   ASSERT_TRUE(master_.write("text"sv));
   ASSERT_TRUE(slave_.read(buffer));
   EXPECT_TRUE(master_.beat());
+  EXPECT_TRUE(master_.hold_heartbeat(true));
+  EXPECT_TRUE(master_.hold_heartbeat(false));
   const auto stats = slave_.stats();
   ASSERT_TRUE(stats) << stats.what();
   EXPECT_EQ(stats->master_pid, getpid());

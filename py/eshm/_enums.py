@@ -82,3 +82,4 @@ class Flag(IntFlag):
     LOCK_MEMORY = 4
     PREFAULT = 8
     HUGE_PAGES = 16
+    NO_UPKEEP_IN_CALLS = 32

@@ -51,6 +51,9 @@ PyMethodDef link_methods[] = {
      "fileno()\n--\n\nA descriptor that polls readable while there is something to read."},
     {"update_heartbeat", link_update_heartbeat, METH_NOARGS,
      "update_heartbeat()\n--\n\nWrites a heartbeat now; for links with use_threads=False."},
+    {"hold_heartbeat", link_hold_heartbeat, METH_O,
+     "hold_heartbeat(hold, /)\n--\n\nTrue hides from the peer that this process lives, until\n"
+     "False; update_heartbeat() is seen all the same. For programs that relay\nanother process's life, and for tests."},
     {"is_remote_alive", link_is_remote_alive, METH_NOARGS,
      "is_remote_alive()\n--\n\nWhether the peer is connected and its heartbeat is fresh."},
     {"get_remote_state", link_get_remote_state, METH_NOARGS,

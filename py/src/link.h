@@ -31,6 +31,7 @@ PyObject* link_try_borrow(PyObject* object, PyObject*);
 
 PyObject* link_fileno(PyObject* object, PyObject*);
 PyObject* link_update_heartbeat(PyObject* object, PyObject*);
+PyObject* link_hold_heartbeat(PyObject* object, PyObject* hold);
 PyObject* link_is_remote_alive(PyObject* object, PyObject*);
 PyObject* link_get_remote_state(PyObject* object, PyObject*);
 PyObject* link_get_role(PyObject* object, PyObject*);

@@ -18,6 +18,20 @@ PyObject* link_update_heartbeat(PyObject* object, PyObject*) {
   Py_RETURN_NONE;
 }
 
+PyObject* link_hold_heartbeat(PyObject* object, PyObject* hold) {
+  auto* link = reinterpret_cast<Link*>(object);
+  ESHMHandle* handle = usable_handle(link);
+  const int is_held = handle == nullptr ? -1 : PyObject_IsTrue(hold);
+  if (is_held < 0) return nullptr;
+  int code;
+  {
+    Released released(link);
+    code = eshm_hold_heartbeat(handle, is_held != 0);
+  }
+  if (code != ESHM_SUCCESS) return raise_code(code);
+  Py_RETURN_NONE;
+}
+
 PyObject* link_is_remote_alive(PyObject* object, PyObject*) {
   ESHMHandle* handle = usable_handle(reinterpret_cast<Link*>(object));
   if (handle == nullptr) return nullptr;

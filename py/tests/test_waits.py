@@ -325,3 +325,18 @@ def test_nothing_is_printed_unasked(name, start_child):
         name,
     )
     assert child.end() == (0, "", "")
+
+
+def test_held_heartbeat_hides_this_side_until_it_is_shown_again(name):
+    def wait_for(slave, state):
+        while slave.get_remote_state() != state:
+            time.sleep(0.001)
+
+    with ESHM(name, ESHMRole.MASTER) as master, ESHM(name, ESHMRole.SLAVE) as slave:
+        master.hold_heartbeat(True)
+        wait_for(slave, eshm.PeerState.STALE)
+        master.write(b"a call is hidden, too")
+        time.sleep(0.05)
+        assert slave.get_remote_state() == eshm.PeerState.STALE
+        master.hold_heartbeat(False)
+        wait_for(slave, eshm.PeerState.ALIVE)
