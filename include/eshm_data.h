@@ -146,7 +146,8 @@ enum ESHMEvent {
 #define ESHM_FLAG_HUGE_PAGES 16u
 /* Calls never do the work of a library thread that is late. Without the flag a call does
  * it when that thread has not run for half the stale threshold: then a call may make
- * system calls, and once in a while moves the link to another segment. With it calls
+ * system calls, and once in a while moves the link to another segment, which takes 32 KiB
+ * of stack and as long as the segment needs. With it calls
  * make no system call but wakes and waits, and a starved process hears late of its peer. */
 #define ESHM_FLAG_NO_UPKEEP_IN_CALLS 32u
 

@@ -43,7 +43,7 @@ for path in "$folder"/*.h "$folder"/*.cpp; do
 done
 [ $includes -gt 0 ] || complain "no include was found in $folder"
 for name in "${!layer[@]}"; do
-  [ -e "$folder/$name.h" ] || complain "$name is in the list, and not in the folder"
+  [ -e "$folder/$name.h" ] || [ -e "$folder/$name.cpp" ] || complain "$name is in the list, and not in the folder"
 done
 [ $failures -eq 0 ] || exit 1
 

@@ -115,7 +115,7 @@ TEST_P(Refused, ChannelSizesOutOfRange) {
 }
 
 TEST_P(Refused, BitsAndReservedWordsThatMeanNothing) {
-  expect_refused("flags", [](ESHMConfig& c) { c.flags = 32; });
+  expect_refused("flags", [](ESHMConfig& c) { c.flags = 64; });
   expect_refused("permissions", [](ESHMConfig& c) { c.permissions = 010600; });
   expect_refused("reserved_word", [](ESHMConfig& c) { c.reserved_word = 1; });
   expect_refused("reserved", [](ESHMConfig& c) { c.reserved[0] = 1; });

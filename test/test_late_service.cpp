@@ -1,6 +1,8 @@
 // The library's thread may be kept from running for long. Then calls show that the process
 // lives, and do that thread's work.
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <string>
@@ -106,6 +108,37 @@ TEST_P(LateService, EndWhoseServiceThreadIsHeldIsAliveWhileItCalls) {
     }
     send(end);
   }
+}
+
+// An end that has lost its role goes on calling, with a message still borrowed: that is no
+// sign of life of the role's holder.
+TEST_P(LateService, CallsOfAFencedEndShowNoLife) {
+  Child master([this](Wire& wire) {
+    const Link link = open_link(lively(ESHM_ROLE_MASTER));
+    wire.say(outcome(link));
+    CHILD_CHECK(link);
+    ESHMView view = {};
+    CHILD_CHECK(eshm_borrow(link.get(), &view, ESHM_WAIT_FOREVER) == ESHM_SUCCESS);
+    // As a careless application does, but for the wire of the test.
+    for (int fd = 3; fd < 1024; ++fd) {
+      struct stat meta;
+      if (fstat(fd, &meta) == 0 && !S_ISSOCK(meta.st_mode)) close(fd);
+    }
+    while (!progress_->shall_leave) {
+      progress_->write_code = eshm_write(link.get(), "x", 1);
+      ++progress_->calls;
+    }
+    return 0;
+  });
+  ASSERT_EQ(master.hear(), "open");
+  const Link slave = open_link(lively(ESHM_ROLE_SLAVE));
+  ASSERT_TRUE(slave) << last_error();
+  ASSERT_EQ(eshm_write(slave.get(), "to borrow", 9), ESHM_SUCCESS);
+  wait_until([&] { return progress_->write_code == ESHM_ERROR_NOT_INITIALIZED; });
+  wait_for_state(slave.get(), ESHM_PEER_DEAD);  // its lock fell with its descriptors
+  wait_for_calls(1000);
+  EXPECT_EQ(remote_state(slave.get()), ESHM_PEER_DEAD);
+  send(master);
 }
 
 // The counter-proof: without calls nothing shows that the process lives.

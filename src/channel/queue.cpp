@@ -265,7 +265,6 @@ ESHM_ALWAYS_INLINE void QueueWriter::show_position() {
 }
 
 bool QueueWriter::next_unread(uint64_t& cursor, Unread& unread, uint64_t end) const {
-  if (is_corrupt_) return false;
   if (cursor == 0) cursor = view_.reader->position.load(memory_order_acquire);  // Q8 -> Q7
   if (!ring_.is_possible(cursor)) return false;
   while (cursor >= consumed_ && cursor < end) {

@@ -125,7 +125,7 @@ class QueueWriter {
     bool is_held;  // complete, but behind an open loan, which does not come along
   };
   bool next_unread(uint64_t& cursor, Unread& unread) const {
-    return next_unread(cursor, unread, end_position());
+    return !is_corrupt_ && next_unread(cursor, unread, end_position());
   }
   // The same up to `end`. After freeze(), and with an `end` of at most
   // committed_position(), this may run while another thread writes.
@@ -133,6 +133,7 @@ class QueueWriter {
   // From now on no record that is unread now is overwritten, even if the reader goes on:
   // a full ring stays full.
   void freeze() { is_frozen_ = true; }
+  bool is_corrupt() const { return is_corrupt_; }
 
  private:
   struct Loan {

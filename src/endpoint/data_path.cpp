@@ -96,19 +96,17 @@ bool DataPath::finish_move(Move& move, Verdicts verdicts, Locking locking) {
   return true;
 }
 
-void DataPath::tidy_former_segments() {
+void DataPath::tidy_former_segments(Locking locking) {
+  outgoing_.carry_over_now();
   // Unmapped after the locks are free.
   std::list<FormerWriteEnd> dropped_outgoing;
   std::list<FormerReadEnd> dropped_incoming;
   bool is_role_over = false;
   {
-    const BothLocks locks(outgoing_.lock(), incoming_.lock(), Locking::kWait);
+    const BothLocks locks(outgoing_.lock(), incoming_.lock(), locking);
+    if (!locks) return;  // upkeep comes again
     Inbox& inbox = incoming_.inbox();
-    if (inbox.has_left()) {
-      is_role_over = must_release_role();
-    } else {
-      (void)outgoing_.carry_over();
-    }
+    if (inbox.has_left()) is_role_over = must_release_role();
     outgoing_.former().drop_unwanted(dropped_outgoing);
     inbox.former().drop_unwanted(dropped_incoming);
     note_whether_untidy();
@@ -127,6 +125,8 @@ bool DataPath::leave_role(Locking locking) {
     const BothLocks locks(outgoing_.lock(), incoming_.lock(), locking);
     if (!locks) return false;
     incoming_.inbox().leave(attachment_->segment().is_superseded());
+    outgoing_.end_calls();
+    incoming_.end_calls();
     note_whether_untidy();
     is_role_over = must_release_role();
   }

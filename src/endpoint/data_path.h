@@ -57,7 +57,7 @@ class DataPath {
   bool found_corrupt() const;
 
   // Continues what a move has left to do, and drops what is not wanted any more.
-  void tidy_former_segments();
+  void tidy_former_segments(Locking locking);
   bool is_untidy() const { return is_untidy_.load(std::memory_order_relaxed); }
 
   // The following take both locks, and only for a few moments. With Locking::kTry they
@@ -85,7 +85,7 @@ class DataPath {
   void release_role();
   void note_whether_untidy();
   int tidy_after(int code) {
-    if (os::rarely(is_untidy())) tidy_former_segments();
+    if (os::rarely(is_untidy())) tidy_former_segments(Locking::kWait);
     return code;
   }
   bool has_any_out() const {

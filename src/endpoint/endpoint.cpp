@@ -47,7 +47,7 @@ Failure Endpoint::begin(const Settings& settings, std::unique_ptr<Attachment> at
     std::unique_ptr<Endpoint> fresh(new Endpoint(settings, std::move(attachment)));
     if (settings.use_threads) {
       const bool may_run_in_calls = (settings.flags & ESHM_FLAG_NO_UPKEEP_IN_CALLS) == 0;
-      fresh->upkeep_.set_served(may_run_in_calls ? &Service::last_tick_ns() : nullptr);
+      fresh->upkeep_.set_served(may_run_in_calls);
       if (Failure failure = Service::add(&fresh->upkeep_, fresh->settings_)) {
         fresh->close();
         return about_link(settings, failure);
@@ -77,6 +77,7 @@ Failure Endpoint::close() {
   Waiters::remove(data_.incoming());
   notices_.set_callback(nullptr, nullptr, nullptr);
   if (notices_.are_pending()) notices_.deliver();  // lines for the log
+  upkeep_.finish_pending_move();
   if (!upkeep_.has_role()) return success();
   data_.consume_handed_out();
   Failure failure;

@@ -70,7 +70,7 @@ void IncomingPath::finish_move(Move& move) {
 
 void IncomingPath::prepare_to_wait(uint64_t now_ns) {
   run_upkeep_in_call();
-  if (now_ns - last_wait_mark_ns_.load(memory_order_relaxed) < kHeartbeatIntervalNs) return;
+  if (now_ns < last_wait_mark_ns_.load(memory_order_relaxed) + kHeartbeatIntervalNs) return;
   call_upkeep();
   last_wait_mark_ns_.store(now_ns, memory_order_relaxed);
   mark_call_now();

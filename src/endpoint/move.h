@@ -4,15 +4,18 @@
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <utility>
 
 #include "endpoint/former_segments.h"
 
 namespace eshm::endpoint {
 
 struct Move {
-  // Throws bad_alloc, and has changed nothing then.
-  explicit Move(std::shared_ptr<Attachment> to)
-      : next(std::move(to)), ends(next->take_ends()), outgoing(1), incoming(1) {}
+  Move() : outgoing(1), incoming(1) {}
+  void start(std::shared_ptr<Attachment> to) {
+    next = std::move(to);
+    ends = next->take_ends();
+  }
 
   std::shared_ptr<Attachment> next;  // after the exchange: the former one
   Ends ends;                         // of `next`

@@ -116,6 +116,7 @@ void OutgoingPath::carry_committed(Move& move) {
     const std::lock_guard<os::WordLock> lock(lock_);
     end_.queue.freeze();
     // Behind an open loan the records are not final: they come with the exchange.
+    if (end_.queue.is_corrupt()) return;
     end = end_.queue.committed_position();
   }
   const channel::WriteResult result =
@@ -138,7 +139,7 @@ void OutgoingPath::copy_newest(Move& move) {
       number = end_.latest.newest_number();
       newest = end_.latest.newest(size);
     }
-    if (newest == nullptr || size > move.ends.out.largest) return;
+    if (newest == nullptr || size > move.ends.out.largest || number == move.carried_newest) return;
     try {
       value.resize(size);
     } catch (const std::bad_alloc&) {
@@ -182,6 +183,11 @@ void OutgoingPath::finish_move(Move& move) {
   }
   former_.keep(move.outgoing);
   if (former_.is_carrying()) (void)carry_over();
+}
+
+void OutgoingPath::carry_over_now() {
+  const std::lock_guard<os::WordLock> lock(lock_);
+  if (former_.is_carrying() && !are_calls_over()) (void)carry_over();
 }
 
 // Of what the masters of former segments had not consumed. BUFFER_FULL: the new

@@ -37,6 +37,8 @@ class OutgoingPath final : public Path {
   void finish_move(Move& move);
   // Continues what a move has left to do.
   int carry_over();
+  // The same, taking the lock.
+  void carry_over_now();
   FormerOutgoing& former() { return former_; }
 
  private:

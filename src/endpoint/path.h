@@ -25,6 +25,11 @@ class Path {
     upkeep_ = upkeep;
     upkeep_mask_ = interval - 1;
   }
+  // Under the lock: calls show no life any more, since the role is over.
+  void end_calls() {
+    are_calls_over_ = true;
+    aim_calls();
+  }
   // Whether calls hide from the peer that this process lives. Takes the lock.
   void hold_calls(bool is_held) {
     const std::lock_guard<os::WordLock> lock(lock_);
@@ -61,7 +66,11 @@ class Path {
   }
 
   // Under the lock, after the attachment was exchanged.
-  void aim_calls() { calls_ = are_calls_held_ ? &unseen_calls_ : &attachment_->own_calls(kind_); }
+  void aim_calls() {
+    const bool is_seen = !are_calls_held_ && !are_calls_over_;
+    calls_ = is_seen ? &attachment_->own_calls(kind_) : &unseen_calls_;
+  }
+  bool are_calls_over() const { return are_calls_over_; }
 
   // Spins until `spin_end_ns`, then parks, in pieces no longer than a park may be.
   // poll() answers `nothing` as long as the wait continues; poll_then_park(until,
@@ -89,6 +98,7 @@ class Path {
   std::atomic<uint64_t>* calls_ = nullptr;  // under the lock, as what follows
   std::shared_ptr<Attachment> attachment_;
   bool are_calls_held_ = false;
+  bool are_calls_over_ = false;
   std::atomic<uint64_t> unseen_calls_{0};
   std::atomic<uint64_t> parks_{0};
 };

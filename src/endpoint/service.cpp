@@ -63,7 +63,6 @@ Failure Service::add(Client* client, Settings& settings) {
     const std::lock_guard<os::Mutex> lock(self.mutex_);
     self.served_.push_back({client, client->needs().heartbeat, 0, {}});
     self.stopping_ = false;
-    self.last_tick_ns_.store(os::monotonic_ns(), std::memory_order_relaxed);
   }
   return self.thread_.is_running() ? success() : self.start(settings);
 }
@@ -99,16 +98,14 @@ void Service::remove(Client* client) {
   if (is_last) self.thread_.join();
 }
 
-void Service::update(Client* client) {
+void Service::redirect(Client* client, std::atomic<uint64_t>& heartbeat) {
   Service& self = os::per_process<Service>();
   const std::lock_guard<os::Mutex> lock(self.mutex_);
   for (Served& one : self.served_) {
-    if (one.client == client) self.note_needs(one, client->needs());
+    if (one.client != client) continue;
+    one.heartbeat = &heartbeat;
+    one.due_ns = 0;
   }
-}
-
-const std::atomic<uint64_t>& Service::last_tick_ns() {
-  return os::per_process<Service>().last_tick_ns_;
 }
 
 void Service::run() {
@@ -118,7 +115,6 @@ void Service::run() {
     std::unique_lock<os::Mutex> lock(mutex_);
     if (stopping_) break;
     const uint64_t now = os::monotonic_ns();
-    last_tick_ns_.store(now, std::memory_order_relaxed);
     beat_when_due(now, next_tick_ns);
     check_lock_files(now);
     const bool was_blind = std::exchange(was_blind_to_names_, false);
@@ -219,7 +215,6 @@ void Service::run_due(bool name_changed, uint64_t& next_tick_ns) {
       Needs needs;
       if (one.client->run_upkeep(now, is_woken, needs)) note_needs(one, needs);
       now = os::monotonic_ns();
-      last_tick_ns_.store(now, std::memory_order_relaxed);
       beat_when_due(now, next_tick_ns);
     }
     is_name_watch_wanted |= one.wants_name_watch;

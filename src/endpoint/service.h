@@ -61,10 +61,8 @@ class Service {
   // check_scheduling(), or with the reason why the thread cannot be started:
   // INVALID_PARAM (CPUs), PERMISSION (policy and priority), SHM_CREATE (other limits).
   static Failure add(Client* client, Settings& settings);
-  // Asks the client for its needs again, at once.
-  static void update(Client* client);
-  // When the thread last did something, by CLOCK_MONOTONIC. Valid for ever.
-  static const std::atomic<uint64_t>& last_tick_ns();
+  // From now on beats there, until the client's next upkeep, which is due at once.
+  static void redirect(Client* client, std::atomic<uint64_t>& heartbeat);
   // After this returns the client is not touched any more.
   static void remove(Client* client);
 
@@ -102,7 +100,6 @@ class Service {
   void list_descriptors();
   bool deliver(std::unique_lock<os::Mutex>& lock);
 
-  std::atomic<uint64_t> last_tick_ns_{0};  // the thread stores, calls load
   os::Mutex lifecycle_mutex_;  // starting and joining the thread
   os::Thread thread_;
   os::Scheduling scheduling_;  // of the thread

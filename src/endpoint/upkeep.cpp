@@ -13,10 +13,6 @@ using std::memory_order_acquire;
 using std::memory_order_relaxed;
 using std::memory_order_release;
 
-struct Upkeep::PeerEvents {
-  std::optional<ESHMEvent> events[PeerWatch::kMostEventsPerSighting];
-};
-
 Upkeep::Upkeep(const Settings& settings, DataPath& data, Notices& notices)
     : settings_(settings),
       data_(data),
@@ -37,61 +33,96 @@ bool Upkeep::has_role() const {
 
 // ---- when it runs ----------------------------------------------------------------
 
-// The tick is of the same clock, read exactly; here it may be read a timer tick (1 to
+namespace {
+
+// How long a call lends its priority to a starved run, each time that it comes by.
+constexpr uint64_t kBoostNs = 500'000;
+
+}  // namespace
+
+void Upkeep::set_served(bool may_run_in_calls) {
+  is_served_ = true;
+  may_run_in_calls_ = may_run_in_calls;
+  last_served_ns_.store(os::monotonic_ns(), memory_order_relaxed);
+}
+
+// The times are of the same clock, read exactly; here it may be read a timer tick (1 to
 // 10 ms) late, and costs a fraction.
-bool Upkeep::is_service_late() const {
+bool Upkeep::is_late(uint64_t since_ns) const {
   const uint64_t late_ns = std::max(settings_.stale_threshold_ms * os::kNsPerMs / 2,
                                     2 * kHeartbeatIntervalNs);
-  const uint64_t last_tick_ns = last_tick_ns_->load(memory_order_relaxed);
-  return os::coarse_monotonic_ns() >= last_tick_ns + late_ns;
+  return os::coarse_monotonic_ns() >= since_ns + late_ns;
+}
+
+// Only tried, but for a run that lasts: its thread is starved, or moves to a segment of
+// gigabytes. A moment's wait gives the thread this one's priority, and this one's core.
+bool Upkeep::lock_in_call(std::unique_lock<os::Mutex>& lock) {
+  if (lock.try_lock()) return true;
+  const uint64_t began_ns = run_began_ns_.load(memory_order_relaxed);
+  if (began_ns == 0 || !is_late(began_ns)) return false;
+  if (!run_mutex_.try_lock_until(os::Deadline::after_ns(kBoostNs))) return false;
+  lock = std::unique_lock<os::Mutex>(run_mutex_, std::adopt_lock);
+  return true;
 }
 
 void Upkeep::run_in_call() {
-  if (settings_.use_threads && (last_tick_ns_ == nullptr || !is_service_late())) return;
+  if (is_served_ && !may_run_in_calls_) return;
+  if (is_served_ && !is_late(last_served_ns_.load(memory_order_relaxed))) return;
   {
-    const std::unique_lock<os::Mutex> lock(run_mutex_, std::try_to_lock);
-    if (!lock.owns_lock()) return;  // another thread does it
+    std::unique_lock<os::Mutex> lock(run_mutex_, std::defer_lock);
+    if (!lock_in_call(lock)) return;  // another thread does it
     const uint64_t now = os::monotonic_ns();
-    const bool must_beat = !settings_.use_threads && now - last_beat_ns_ >= kHeartbeatIntervalNs;
-    if (must_beat) {
+    if (!is_served_ && now - last_beat_ns_ >= kHeartbeatIntervalNs) {
       last_beat_ns_ = now;
       heartbeat().fetch_add(1, memory_order_relaxed);
     }
     if (now >= next_due_ns_) {
-      locking_ = settings_.use_threads ? Locking::kTry : Locking::kWait;
+      locking_ = is_served_ ? Locking::kTry : Locking::kWait;
       (void)check_lock_file();
       run_now(now, false);
     }
   }
   // Where there is a service thread, callbacks are its alone, however late it is.
-  const bool must_deliver = !settings_.use_threads && notices_.are_pending();
+  const bool must_deliver = !is_served_ && notices_.are_pending();
   if (must_deliver && !is_in_callback()) notices_.deliver();
 }
 
 Service::Needs Upkeep::needs() {
   const std::lock_guard<os::Mutex> lock(run_mutex_);
+  return needs_now();
+}
+
+Service::Needs Upkeep::needs_now() {
   still_beaten_.clear();
   return {next_due_ns_, &heartbeat(), exit_watch_, retry_.is_running(), notices_.are_pending()};
 }
 
 bool Upkeep::run_upkeep(uint64_t now_ns, bool name_changed, Service::Needs& needs) {
-  std::unique_lock<os::Mutex> lock(run_mutex_, std::try_to_lock);
+  if (name_changed) must_seek_.store(true, memory_order_relaxed);  // also for a call's run
+  const std::unique_lock<os::Mutex> lock(run_mutex_, std::try_to_lock);
   if (!lock.owns_lock()) return false;  // a call does it
   locking_ = Locking::kWait;
   run_now(now_ns, name_changed);
-  lock.unlock();
-  needs = this->needs();
+  last_served_ns_.store(os::monotonic_ns(), memory_order_relaxed);
+  needs = needs_now();
   return true;
 }
 
+void Upkeep::finish_pending_move() {
+  locking_ = Locking::kWait;
+  if (move_ != nullptr && !is_over()) finish_move();
+}
+
 void Upkeep::run_now(uint64_t now_ns, bool name_changed) {
+  run_began_ns_.store(now_ns, memory_order_relaxed);
   try {
-    run(now_ns, name_changed);
+    run(now_ns, must_seek_.exchange(false, memory_order_relaxed) || name_changed);
   } catch (const std::bad_alloc&) {
     // What needs memory changes nothing before it has it: the next run repeats it.
     must_seek_again_ = true;
     next_due_ns_ = now_ns + check_interval_ns(settings_);
   }
+  run_began_ns_.store(0, memory_order_relaxed);
 }
 
 void Upkeep::run(uint64_t now_ns, bool name_changed) {
@@ -103,6 +134,7 @@ void Upkeep::run(uint64_t now_ns, bool name_changed) {
     return;
   }
   if (move_ != nullptr) {
+    data_.prepare_move(*move_);  // what came since the last try
     finish_move();
   } else {
     check_peer(now_ns);
@@ -113,22 +145,21 @@ void Upkeep::run(uint64_t now_ns, bool name_changed) {
   } else {
     free_reserved_seat();
   }
-  if (locking_ == Locking::kWait && data_.is_untidy()) data_.tidy_former_segments();
+  if (data_.is_untidy()) data_.tidy_former_segments(locking_);
   next_due_ns_ = now_ns + interval_ns;
 }
 
 // ---- signs of life ---------------------------------------------------------------
 
 std::atomic<uint64_t>& Upkeep::heartbeat() {
-  const bool is_idle =
-      is_held_.load(memory_order_relaxed) || has_left_role_.load(memory_order_relaxed);
-  return is_idle ? idle_heartbeat_ : data_.attachment().own_beats();
+  return is_held_.load(memory_order_relaxed) || is_over() ? idle_heartbeat_ : data_.attachment().own_beats();
 }
 
 void Upkeep::hold_heartbeat(bool is_held) {
   is_held_.store(is_held, memory_order_relaxed);
   data_.hold_calls(is_held);
-  if (is_served_) Service::update(this);
+  // Back to the heartbeat of the segment with the next run, within a millisecond.
+  if (is_served_) Service::redirect(this, idle_heartbeat_);
 }
 
 void Upkeep::beat() {
@@ -183,6 +214,16 @@ void Upkeep::leave_role() {
   }
   exit_watch_ = {};
   retry_.end();
+  abandon_move();
+}
+
+// The role is over before the exchange: so it is in the segment that waits for it.
+void Upkeep::abandon_move() {
+  if (move_ == nullptr) return;
+  const Attachment& next = *move_->next;
+  next.own_record().left.store(next.incarnation(), memory_order_release);
+  next.segment().locks().close();
+  move_.reset();
 }
 
 Verdicts Upkeep::verdicts(bool has_lost_master, bool is_queue) const {
@@ -253,104 +294,6 @@ void Upkeep::free_reserved_seat() {
   if (!came && attachment.replaced->is_held(layout::kSlaveByte)) return;
   attachment.page().seat.reserved_for.store(0, memory_order_release);
   attachment.replaced.reset();
-}
-
-// ---- a slave without its master --------------------------------------------------
-
-bool Upkeep::has_lost_master(const PeerWatch& watch, const Attachment& attachment) {
-  return watch.state() == ESHM_PEER_DEAD || watch.state() == ESHM_PEER_LEFT ||
-         attachment.segment().is_superseded();
-}
-
-void Upkeep::follow_retry_policy(uint64_t now_ns, bool name_changed) {
-  if (!has_lost_master() && watch_.state() != ESHM_PEER_STALE) {
-    retry_.end();
-    must_seek_again_ = false;
-    if (has_given_up_) {  // on a master that was merely stale
-      has_given_up_ = false;
-      update_verdicts();
-    }
-    return;
-  }
-  retry_.begin(now_ns);
-  if (!has_given_up_) {
-    switch (retry_.advise(now_ns)) {
-      case RetryPolicy::Advice::kGiveUp:
-        has_given_up_ = true;
-        raise(ESHM_EVENT_GAVE_UP);
-        break;
-      case RetryPolicy::Advice::kAttempt:
-        try_to_move();
-        break;
-      case RetryPolicy::Advice::kWait:
-      case RetryPolicy::Advice::kIdle:
-        if (name_changed || must_seek_again_) try_to_move();
-        break;
-    }
-  }
-  if (has_given_up_ && has_lost_master()) leave_if_given_up(now_ns);
-  update_verdicts();
-}
-
-// The last one out. Upkeep cannot wait while another process changes the roles: the
-// next run tries again.
-void Upkeep::leave_if_given_up(uint64_t now_ns) {
-  if (leaving_since_ns_ == 0) leaving_since_ns_ = now_ns;
-  const bool is_tidy = !clean_up_name(settings_, role_, data_.attachment().segment_ptr(), 0);
-  if (is_tidy || now_ns - leaving_since_ns_ >= kCleanupPatienceNs) leave_role();
-}
-
-// Another segment has the name, or this one was superseded: goes there.
-void Upkeep::try_to_move() {
-  must_seek_again_ = false;
-  const Attachment& attachment = data_.attachment();
-  if (!attachment.segment().is_superseded() && attachment.segment().is_named(settings_)) {
-    return;  // still the same one: a new master adopts it
-  }
-  if (seeker_ == nullptr) {
-    seeker_ = std::make_unique<RoleSeeker>(settings_, attachment.incarnation());
-  }
-  RoleSeeker::Step step = seeker_->step();
-  if (step.verdict == RoleSeeker::Verdict::kTaken) {
-    move_ = std::make_unique<Move>(std::move(step.attachment));
-    seeker_.reset();
-    data_.prepare_move(*move_);
-    finish_move();
-  } else if (step.verdict == RoleSeeker::Verdict::kRefused) {
-    notices_.say(ESHM_LOG_WARNING, step.failure.text);
-  } else {
-    must_seek_again_ = step.verdict != RoleSeeker::Verdict::kNoMaster;
-  }
-}
-
-// Everything that makes a system call, or takes long, comes before the exchange or after
-// it. Tried again at the next run if a call keeps a lock.
-void Upkeep::finish_move() {
-  PeerWatch watch = watch_;
-  watch.forget_segment();
-  const Attachment& next = *move_->next;
-  // Attaching may have taken long: the time is read again.
-  const PeerEvents seen = see_peer(next, watch, os::monotonic_ns(), false);
-  const bool is_queue = move_->ends.out.is_queue;
-  // A call that hears the new master may answer it at once.
-  const Verdicts answers = verdicts(has_lost_master(watch, next), is_queue);
-  if (is_served_) still_beaten_.reserve(still_beaten_.size() + 1);
-  if (!data_.finish_move(*move_, answers, locking_)) {
-    must_seek_again_ = true;
-    return;
-  }
-  const std::unique_ptr<Move> done = std::move(move_);
-  const std::shared_ptr<Attachment>& former = done->next;
-  watch_ = watch;
-  retry_.end();
-  former->own_record().left.store(former->incarnation(), memory_order_release);
-  former->segment().locks().close();
-  if (is_served_) still_beaten_.push_back(former);
-  report_peer(seen);
-  data_.wake_waiting_calls();
-  // A call that parks in the former segment wakes, and polls again in the new one.
-  wake_all_waiters(former->segment());
-  if (data_.incoming().is_listened_to()) Waiters::moved(data_.incoming());
 }
 
 }  // namespace eshm::endpoint

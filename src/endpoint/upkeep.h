@@ -3,8 +3,9 @@
 //
 // The service thread runs it. Calls run it where there is no such thread
 // (use_threads = false), and where it is late: a process whose threads keep it from a
-// core still notices what becomes of its peer. One run at a time: who comes second goes
-// away, so that no thread waits for one of lower priority.
+// core still notices what becomes of its peer. One run at a time. A second thread goes
+// away, unless the run has lasted for long: then it waits for a moment, which boosts the
+// first one.
 //
 // Where the decisions are: peer_watch.h (is the peer alive?), retry_policy.h (when
 // does a slave try again, and when does it give up?), role_seeker.h (which segment
@@ -14,6 +15,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "endpoint/data_path.h"
@@ -31,12 +33,10 @@ class Upkeep final : public Service::Client, public InCallUpkeep {
   // References must outlive it. Checks the peer once, so that its first state is known.
   Upkeep(const Settings& settings, DataPath& data, Notices& notices);
 
-  // From now on the service thread runs it. Calls do so when that is late: `last_tick_ns`
-  // is when it ran last; null: they never do.
-  void set_served(const std::atomic<uint64_t>* last_tick_ns) {
-    is_served_ = true;
-    last_tick_ns_ = last_tick_ns;
-  }
+  // From now on the service thread runs it, and calls if that is late and they may.
+  void set_served(bool may_run_in_calls);
+  // After the service's last run: exchanges a segment that waits for it.
+  void finish_pending_move();
   // After its last run: whether this process still has its role, and so the duty to
   // say good-bye and to clean up.
   bool has_role() const;
@@ -60,7 +60,9 @@ class Upkeep final : public Service::Client, public InCallUpkeep {
   void deliver_notices() final { notices_.deliver(); }
 
  private:
-  bool is_service_late() const;
+  bool is_late(uint64_t since_ns) const;
+  bool lock_in_call(std::unique_lock<os::Mutex>& lock);
+  Service::Needs needs_now();
   void run_now(uint64_t now_ns, bool name_changed);
   void run(uint64_t now_ns, bool name_changed);
   void check_own_role();
@@ -70,7 +72,9 @@ class Upkeep final : public Service::Client, public InCallUpkeep {
   bool check_lock_file();
   void fence(int code);
   void leave_role();
-  struct PeerEvents;
+  struct PeerEvents {
+    std::optional<ESHMEvent> events[PeerWatch::kMostEventsPerSighting];
+  };
   static PeerEvents see_peer(const Attachment& attachment, PeerWatch& watch, uint64_t now_ns,
                              bool must_probe);
   void check_peer(uint64_t now_ns);
@@ -85,6 +89,7 @@ class Upkeep final : public Service::Client, public InCallUpkeep {
   void leave_if_given_up(uint64_t now_ns);
   void try_to_move();
   void finish_move();
+  void abandon_move();
   void raise(ESHMEvent event);
   std::atomic<uint64_t>& heartbeat();
 
@@ -93,7 +98,7 @@ class Upkeep final : public Service::Client, public InCallUpkeep {
   Notices& notices_;
   const ESHMRole role_;
   bool is_served_ = false;
-  const std::atomic<uint64_t>* last_tick_ns_ = nullptr;
+  bool may_run_in_calls_ = true;
 
   // Any thread loads these.
   std::atomic<ESHMPeerState> peer_state_{ESHM_PEER_NEVER_SEEN};
@@ -101,6 +106,9 @@ class Upkeep final : public Service::Client, public InCallUpkeep {
   std::atomic<uint64_t> stale_reports_{0};
   std::atomic<uint32_t> reconnects_{0};
   std::atomic<bool> must_probe_{false};  // the exit watch fired
+  std::atomic<bool> must_seek_{false};   // a name was made
+  std::atomic<uint64_t> last_served_ns_{0};  // the end of the service thread's last run
+  std::atomic<uint64_t> run_began_ns_{0};    // of the run that goes on; 0: none does
   std::atomic<bool> is_held_{false};     // no heartbeat is to be seen
   std::atomic<uint64_t> idle_heartbeat_{0};  // what beats then, and after the role was left
 
@@ -110,6 +118,7 @@ class Upkeep final : public Service::Client, public InCallUpkeep {
   RetryPolicy retry_;
   std::unique_ptr<RoleSeeker> seeker_;
   std::unique_ptr<Move> move_;  // taken, and not exchanged yet
+  uint32_t tries_to_move_ = 0;  // that found a data lock held
   // Segments that a call moved away from: the service's thread still beats in them until
   // it has asked for needs() again.
   std::vector<std::shared_ptr<Attachment>> still_beaten_;

@@ -49,17 +49,21 @@ void WordLock::prepare() {
 // The holder stores `free`, then looks at sleepers_ and boost_, without a fence
 // between. After the barrier here either that store is visible, and the lock is
 // tried again, or the holder has not looked yet and will see that it owns boost_.
-void WordLock::lock_contended() {
+bool WordLock::lock_contended(Deadline deadline) {
   for (int spin = 0; spin < kSpins; ++spin) {
     relax();
-    if (word_.load(std::memory_order_relaxed) == kFree && try_lock()) return;
+    if (word_.load(std::memory_order_relaxed) == kFree && try_lock()) return true;
   }
   sleepers_.fetch_add(1, std::memory_order_seq_cst);  // WL3 -> WL6
   bool owns_queue = false;
   while (!try_lock()) {
+    if (deadline.has_passed()) {
+      give_up(owns_queue);
+      return false;
+    }
     const uint32_t holder = word_.load(std::memory_order_relaxed);
     if (holder == kFree) continue;
-    const Deadline until = Deadline::after_ns(kLongestSleepNs);
+    const Deadline until = Deadline::after_ns(kLongestSleepNs).or_earlier(deadline);
     if (!owns_queue) {
       const FutexLock result = futex_lock_pi(queue_, until);
       owns_queue = result == FutexLock::kLocked;
@@ -82,6 +86,17 @@ void WordLock::lock_contended() {
   } else {
     sleepers_.fetch_sub(1, std::memory_order_relaxed);
   }
+  return true;
+}
+
+// The holder may have seen that it owns boost_: then it finds that it does not any more,
+// and wakes word_, on which nobody need sleep. The next owner of queue_ stores its own.
+void WordLock::give_up(bool owns_queue) {
+  if (owns_queue) {
+    boost_.store(0, std::memory_order_relaxed);
+    futex_unlock_pi(queue_);
+  }
+  sleepers_.fetch_sub(1, std::memory_order_relaxed);
 }
 
 // Without priority inheritance. The holder wakes word_ if neither futex is its own.

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "os/clock.h"
 #include "os/cpu.h"
 #include "os/thread_id.h"
 
@@ -21,8 +22,10 @@ class WordLock {
   WordLock& operator=(const WordLock&) = delete;
 
   void lock() {
-    if (!try_lock()) lock_contended();
+    if (!try_lock()) lock_contended(Deadline::never());
   }
+  // Waits, and boosts the holder, at most until then. False: it is still held.
+  bool try_lock_until(Deadline deadline) { return try_lock() || lock_contended(deadline); }
   bool try_lock() {
     uint32_t expected = kFree;
     // WL1, acquire <- WL2.
@@ -42,7 +45,8 @@ class WordLock {
   static constexpr uint32_t kFree = 0;
 
   static void prepare();
-  [[gnu::noinline, gnu::cold]] void lock_contended();
+  [[gnu::noinline, gnu::cold]] bool lock_contended(Deadline deadline);
+  void give_up(bool owns_queue);
   [[gnu::noinline, gnu::cold]] void unlock_contended();
   void sleep_unboosted(uint32_t holder);
 
