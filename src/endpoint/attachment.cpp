@@ -253,6 +253,13 @@ uint64_t Attachment::end_of_queue(Direction direction) const {
   return data_[direction].publish_line().published.load(memory_order_acquire);
 }
 
+void Attachment::free_reserved_seat(bool slave_came) {
+  if (replaced == nullptr) return;
+  if (!slave_came && replaced->is_held(layout::kSlaveByte)) return;
+  page().seat.reserved_for.store(0, memory_order_release);
+  replaced.reset();
+}
+
 ESHMStats stats_in(const layout::ControlPage& page) {
   ESHMStats stats = {};
   stats.master_heartbeat = page.beat[0].line.beats.load(memory_order_relaxed);

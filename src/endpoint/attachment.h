@@ -95,6 +95,8 @@ class Attachment {
 
   // Master: the segment that this one replaced, as long as its slave may come over.
   std::shared_ptr<SegmentFile> replaced;
+  // Frees the seat that is kept for that slave once it has come, or is dead.
+  void free_reserved_seat(bool slave_came);
 
  private:
   channel::ChannelView view(layout::Direction direction) const;

@@ -77,8 +77,7 @@ Failure Endpoint::close() {
   Waiters::remove(data_.incoming());
   notices_.set_callback(nullptr, nullptr, nullptr);
   if (notices_.are_pending()) notices_.deliver();  // lines for the log
-  upkeep_.finish_pending_move();
-  if (!upkeep_.has_role()) return success();
+  if (!upkeep_.end()) return success();
   data_.consume_handed_out();
   Failure failure;
   Attachment& link = data_.attachment();
@@ -97,7 +96,7 @@ Failure Endpoint::close() {
 ESHMPeerState Endpoint::peer_state() {
   upkeep_.run_in_call();
   data_.incoming().mark_call_now();
-  return upkeep_.peer_state();
+  return upkeep_.peer().state();
 }
 
 void Endpoint::beat() {
@@ -134,10 +133,10 @@ void Endpoint::get_stats_ex(ESHMStatsEx& stats) {
   stats.messages_read = read.read;
   stats.messages_missed = read.missed;
   stats.messages_written = data_.outgoing().messages_written();
-  stats.reconnects = upkeep_.reconnects();
+  stats.reconnects = upkeep_.peer().reconnects();
   stats.parks = data_.incoming().parks() + data_.outgoing().parks();
   stats.wakes = data_.outgoing().wakes();
-  stats.stale_reports = upkeep_.stale_reports();
+  stats.stale_reports = upkeep_.peer().stale_reports();
   stats.segment_bytes = layout::kControlBytes;
   for (const layout::ChannelGeometry& geometry : link->segment().plan().geometry) {
     stats.segment_bytes += geometry.data_bytes;

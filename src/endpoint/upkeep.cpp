@@ -1,30 +1,24 @@
 #include "endpoint/upkeep.h"
 
-#include <algorithm>
 #include <new>
-#include <optional>
-#include <utility>
-
-#include "endpoint/cleanup.h"
 
 namespace eshm::endpoint {
 
-using std::memory_order_acquire;
 using std::memory_order_relaxed;
-using std::memory_order_release;
 
 Upkeep::Upkeep(const Settings& settings, DataPath& data, Notices& notices)
     : settings_(settings),
       data_(data),
       notices_(notices),
       role_(data.attachment().role()),
-      watch_(settings.stale_threshold_ms * os::kNsPerMs, role_ == ESHM_ROLE_SLAVE,
-             silence_of(settings, !settings.use_threads)),
-      retry_(retry_limits(settings, settings.disconnect_behavior)) {
-  check_peer(os::monotonic_ns());
+      turn_(settings),
+      peer_(settings, role_),
+      reconnection_(settings, data, notices, peer_) {
+  raise(peer_.check(data_.attachment(), os::monotonic_ns()));
 }
 
-bool Upkeep::has_role() const {
+bool Upkeep::end() {
+  if (!is_over()) apply(reconnection_.finish_pending_move());
   const Attachment& attachment = data_.attachment();
   const bool has_successor =
       attachment.own_record().incarnation.load(memory_order_relaxed) != attachment.incarnation();
@@ -33,133 +27,109 @@ bool Upkeep::has_role() const {
 
 // ---- when it runs ----------------------------------------------------------------
 
-namespace {
-
-// How long a call lends its priority to a starved run, each time that it comes by.
-constexpr uint64_t kBoostNs = 500'000;
-
-}  // namespace
-
-void Upkeep::set_served(bool may_run_in_calls) {
-  is_served_ = true;
-  may_run_in_calls_ = may_run_in_calls;
-  last_served_ns_.store(os::monotonic_ns(), memory_order_relaxed);
-}
-
-// The times are of the same clock, read exactly; here it may be read a timer tick (1 to
-// 10 ms) late, and costs a fraction.
-bool Upkeep::is_late(uint64_t since_ns) const {
-  const uint64_t late_ns = std::max(settings_.stale_threshold_ms * os::kNsPerMs / 2,
-                                    2 * kHeartbeatIntervalNs);
-  return os::coarse_monotonic_ns() >= since_ns + late_ns;
-}
-
-// Only tried, but for a run that lasts: its thread is starved, or moves to a segment of
-// gigabytes. A moment's wait gives the thread this one's priority, and this one's core.
-bool Upkeep::lock_in_call(std::unique_lock<os::Mutex>& lock) {
-  if (lock.try_lock()) return true;
-  const uint64_t began_ns = run_began_ns_.load(memory_order_relaxed);
-  if (began_ns == 0 || !is_late(began_ns)) return false;
-  if (!run_mutex_.try_lock_until(os::Deadline::after_ns(kBoostNs))) return false;
-  lock = std::unique_lock<os::Mutex>(run_mutex_, std::adopt_lock);
-  return true;
-}
-
 void Upkeep::run_in_call() {
-  if (is_served_ && !may_run_in_calls_) return;
-  if (is_served_ && !is_late(last_served_ns_.load(memory_order_relaxed))) return;
+  if (!turn_.is_calls_turn()) return;
   {
-    std::unique_lock<os::Mutex> lock(run_mutex_, std::defer_lock);
-    if (!lock_in_call(lock)) return;  // another thread does it
+    const Turn::Lock lock = turn_.take_in_call();
+    if (!lock.owns_lock()) return;  // another thread does it
     const uint64_t now = os::monotonic_ns();
-    if (!is_served_ && now - last_beat_ns_ >= kHeartbeatIntervalNs) {
+    if (!turn_.is_served() && now - last_beat_ns_ >= kHeartbeatIntervalNs) {
       last_beat_ns_ = now;
       heartbeat().fetch_add(1, memory_order_relaxed);
     }
     if (now >= next_due_ns_) {
-      locking_ = is_served_ ? Locking::kTry : Locking::kWait;
       (void)check_lock_file();
-      run_now(now, false);
+      run_now(now, false, turn_.is_served() ? Locking::kTry : Locking::kWait);
     }
   }
   // Where there is a service thread, callbacks are its alone, however late it is.
-  const bool must_deliver = !is_served_ && notices_.are_pending();
+  const bool must_deliver = !turn_.is_served() && notices_.are_pending();
   if (must_deliver && !is_in_callback()) notices_.deliver();
 }
 
 Service::Needs Upkeep::needs() {
-  const std::lock_guard<os::Mutex> lock(run_mutex_);
+  const Turn::Lock lock = turn_.wait();
   return needs_now();
 }
 
 Service::Needs Upkeep::needs_now() {
   still_beaten_.clear();
-  return {next_due_ns_, &heartbeat(), exit_watch_, retry_.is_running(), notices_.are_pending()};
+  return {next_due_ns_, &heartbeat(), peer_.exit_watch(), reconnection_.is_running(),
+          notices_.are_pending()};
 }
 
 bool Upkeep::run_upkeep(uint64_t now_ns, bool name_changed, Service::Needs& needs) {
   if (name_changed) must_seek_.store(true, memory_order_relaxed);  // also for a call's run
-  const std::unique_lock<os::Mutex> lock(run_mutex_, std::try_to_lock);
+  const Turn::Lock lock = turn_.take_in_service();
   if (!lock.owns_lock()) return false;  // a call does it
-  locking_ = Locking::kWait;
-  run_now(now_ns, name_changed);
-  last_served_ns_.store(os::monotonic_ns(), memory_order_relaxed);
+  run_now(now_ns, name_changed, Locking::kWait);
+  turn_.end_in_service(os::monotonic_ns());
   needs = needs_now();
   return true;
 }
 
-void Upkeep::finish_pending_move() {
-  locking_ = Locking::kWait;
-  if (move_ != nullptr && !is_over()) finish_move();
-}
-
-void Upkeep::run_now(uint64_t now_ns, bool name_changed) {
-  run_began_ns_.store(now_ns, memory_order_relaxed);
+void Upkeep::run_now(uint64_t now_ns, bool name_changed, Locking locking) {
+  locking_ = locking;
+  turn_.begin(now_ns);
   try {
     run(now_ns, must_seek_.exchange(false, memory_order_relaxed) || name_changed);
   } catch (const std::bad_alloc&) {
     // What needs memory changes nothing before it has it: the next run repeats it.
-    must_seek_again_ = true;
+    reconnection_.try_again_soon();
     next_due_ns_ = now_ns + check_interval_ns(settings_);
   }
-  run_began_ns_.store(0, memory_order_relaxed);
+  turn_.end();
 }
 
 void Upkeep::run(uint64_t now_ns, bool name_changed) {
-  uint64_t interval_ns = check_interval_ns(settings_);
+  next_due_ns_ = now_ns + check_interval_ns(settings_);
   check_own_role();
-  if (is_over()) {
+  if (is_over()) {  // upkeep goes on: a first callback may still be set
     if (!has_left_role_.load(memory_order_relaxed)) leave_role();  // it was only tried before
-    next_due_ns_ = now_ns + interval_ns;  // a first callback may still be set
     return;
   }
-  if (move_ != nullptr) {
-    data_.prepare_move(*move_);  // what came since the last try
-    finish_move();
-  } else {
-    check_peer(now_ns);
-    if (role_ == ESHM_ROLE_SLAVE) follow_retry_policy(now_ns, name_changed);
+  if (!reconnection_.is_moving()) {
+    const PeerView::Events events = peer_.check(data_.attachment(), now_ns);
+    raise(events);
+    if (events[0]) update_verdicts();
   }
   if (role_ == ESHM_ROLE_SLAVE) {
-    if (retry_.is_running()) interval_ns = kHeartbeatIntervalNs;  // to see an adopter at once
+    reconnect(now_ns, name_changed);
   } else {
-    free_reserved_seat();
+    data_.attachment().free_reserved_seat(peer_.was_seen());
   }
   if (data_.is_untidy()) data_.tidy_former_segments(locking_);
-  next_due_ns_ = now_ns + interval_ns;
+}
+
+// ---- a slave without its master --------------------------------------------------
+
+void Upkeep::reconnect(uint64_t now_ns, bool name_changed) {
+  if (turn_.is_served()) still_beaten_.reserve(still_beaten_.size() + 1);
+  const bool shows_life = !is_held_.load(memory_order_relaxed);
+  apply(reconnection_.run(now_ns, name_changed, locking_, shows_life));
+  if (reconnection_.is_running()) next_due_ns_ = now_ns + kHeartbeatIntervalNs;
+}
+
+void Upkeep::apply(const Reconnection::Outcome& outcome) {
+  if (outcome.former != nullptr && turn_.is_served()) still_beaten_.push_back(outcome.former);
+  if (outcome.moved) raise(*outcome.moved);
+  if (outcome.gave_up) raise(ESHM_EVENT_GAVE_UP);
+  if (outcome.must_leave) leave_role();
+  update_verdicts();
 }
 
 // ---- signs of life ---------------------------------------------------------------
 
 std::atomic<uint64_t>& Upkeep::heartbeat() {
-  return is_held_.load(memory_order_relaxed) || is_over() ? idle_heartbeat_ : data_.attachment().own_beats();
+  const bool is_idle = is_held_.load(memory_order_relaxed) || is_over();
+  return is_idle ? idle_heartbeat_ : data_.attachment().own_beats();
 }
 
 void Upkeep::hold_heartbeat(bool is_held) {
   is_held_.store(is_held, memory_order_relaxed);
   data_.hold_calls(is_held);
   // Back to the heartbeat of the segment with the next run, within a millisecond.
-  if (is_served_) Service::redirect(this, idle_heartbeat_);
+  if (turn_.is_served()) Service::redirect(this, idle_heartbeat_);
 }
 
 void Upkeep::beat() {
@@ -185,7 +155,7 @@ void Upkeep::check_own_role() {
 }
 
 bool Upkeep::find_lock_file() {
-  const std::unique_lock<os::Mutex> lock(run_mutex_, std::try_to_lock);
+  const Turn::Lock lock = turn_.take_in_service();
   return !lock.owns_lock() || check_lock_file();
 }
 
@@ -212,88 +182,28 @@ void Upkeep::leave_role() {
     has_left_role_.store(false, memory_order_relaxed);
     return;
   }
-  exit_watch_ = {};
-  retry_.end();
-  abandon_move();
-}
-
-// The role is over before the exchange: so it is in the segment that waits for it.
-void Upkeep::abandon_move() {
-  if (move_ == nullptr) return;
-  const Attachment& next = *move_->next;
-  next.own_record().left.store(next.incarnation(), memory_order_release);
-  next.segment().locks().close();
-  move_.reset();
-}
-
-Verdicts Upkeep::verdicts(bool has_lost_master, bool is_queue) const {
-  if (fence_code_ != ESHM_SUCCESS) return {fence_code_, fence_code_};
-  if (role_ == ESHM_ROLE_MASTER) return {};
-  if (has_given_up_) return {ESHM_ERROR_MASTER_STALE, ESHM_ERROR_MASTER_STALE};
-  // A queue keeps what is written until a new master comes.
-  return {ESHM_SUCCESS, has_lost_master && !is_queue ? ESHM_ERROR_TIMEOUT : ESHM_SUCCESS};
+  peer_.end_exit_watch();
+  reconnection_.end();
 }
 
 void Upkeep::update_verdicts() {
-  data_.set_verdicts(verdicts(has_lost_master(), data_.outgoing().end().is_queue));
+  Verdicts verdicts{fence_code_, fence_code_};
+  if (fence_code_ == ESHM_SUCCESS && role_ == ESHM_ROLE_SLAVE) {
+    verdicts = reconnection_.verdicts(peer_.is_lost(data_.attachment()),
+                                      data_.outgoing().end().is_queue);
+  }
+  data_.set_verdicts(verdicts);
+}
+
+void Upkeep::raise(const PeerView::Events& events) {
+  for (const auto& event : events) {
+    if (event) raise(*event);
+  }
 }
 
 void Upkeep::raise(ESHMEvent event) {
   data_.wake_waiting_calls();
   notices_.raise(event);
-}
-
-// ---- the peer --------------------------------------------------------------------
-
-Upkeep::PeerEvents Upkeep::see_peer(const Attachment& attachment, PeerWatch& watch,
-                                    uint64_t now_ns, bool must_probe) {
-  const ESHMRole peer =
-      attachment.role() == ESHM_ROLE_MASTER ? ESHM_ROLE_SLAVE : ESHM_ROLE_MASTER;
-  const Sighting sighting = sight_holder(attachment.segment(), peer, watch, now_ns, must_probe);
-  PeerEvents seen;
-  for (auto& event : seen.events) event = watch.see(sighting);
-  return seen;
-}
-
-void Upkeep::check_peer(uint64_t now_ns) {
-  const bool must_probe = must_probe_.exchange(false, memory_order_relaxed);
-  report_peer(see_peer(data_.attachment(), watch_, now_ns, must_probe));
-}
-
-void Upkeep::report_peer(const PeerEvents& seen) {
-  for (const auto& event : seen.events) {
-    if (event == ESHM_EVENT_STALE) stale_reports_.fetch_add(1, memory_order_relaxed);
-    if (event == ESHM_EVENT_RECONNECTED) reconnects_.fetch_add(1, memory_order_relaxed);
-  }
-  // After the counts: a thread that loads the state finds it counted.
-  peer_state_.store(watch_.state(), memory_order_release);
-  if (!seen.events[0]) return;
-  choose_exit_watch();
-  for (const auto& event : seen.events) {
-    if (event) raise(*event);
-  }
-  update_verdicts();
-}
-
-// A pidfd can be had for a process of our own PID and time namespace.
-void Upkeep::choose_exit_watch() {
-  exit_watch_ = {};
-  if (!watch_.is_there()) return;
-  const os::ProcessIdentity peer = read_record(data_.attachment().peer_record()).process;
-  const os::ProcessIdentity self = os::self();
-  const bool is_comparable = peer.pid_namespace == self.pid_namespace &&
-                             peer.time_namespace == self.time_namespace && peer.start_time != 0;
-  if (is_comparable && peer.pid != self.pid) exit_watch_ = peer;
-}
-
-// Master: the seat is kept until its slave has come over, or is dead.
-void Upkeep::free_reserved_seat() {
-  Attachment& attachment = data_.attachment();
-  if (attachment.replaced == nullptr) return;
-  const bool came = watch_.state() != ESHM_PEER_NEVER_SEEN;
-  if (!came && attachment.replaced->is_held(layout::kSlaveByte)) return;
-  attachment.page().seat.reserved_for.store(0, memory_order_release);
-  attachment.replaced.reset();
 }
 
 }  // namespace eshm::endpoint

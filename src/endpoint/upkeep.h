@@ -1,30 +1,25 @@
-// What keeps a link healthy between calls: watching the peer, retrying, moving to another
-// segment, and fencing an end that has lost its role.
+// What keeps a link healthy between calls: it beats, checks the peer, reconnects, and
+// fences an end that has lost its role.
 //
 // The service thread runs it. Calls run it where there is no such thread
 // (use_threads = false), and where it is late: a process whose threads keep it from a
-// core still notices what becomes of its peer. One run at a time. A second thread goes
-// away, unless the run has lasted for long: then it waits for a moment, which boosts the
-// first one.
+// core still notices what becomes of its peer.
 //
-// Where the decisions are: peer_watch.h (is the peer alive?), retry_policy.h (when
-// does a slave try again, and when does it give up?), role_seeker.h (which segment
-// may it attach to?).
+// Where the decisions are: turn.h (who runs it?), peer_watch.h (is the peer alive?),
+// retry_policy.h (when does a slave try again, and when does it give up?), role_seeker.h
+// (which segment may it attach to?), reconnection.h (how does it move there?).
 #pragma once
 
 #include <atomic>
 #include <memory>
-#include <mutex>
-#include <optional>
 #include <vector>
 
 #include "endpoint/data_path.h"
 #include "endpoint/notices.h"
-#include "endpoint/peer_watch.h"
-#include "endpoint/retry_policy.h"
-#include "endpoint/role_seeker.h"
+#include "endpoint/peer_view.h"
+#include "endpoint/reconnection.h"
 #include "endpoint/service.h"
-#include "os/mutex.h"
+#include "endpoint/turn.h"
 
 namespace eshm::endpoint {
 
@@ -34,12 +29,10 @@ class Upkeep final : public Service::Client, public InCallUpkeep {
   Upkeep(const Settings& settings, DataPath& data, Notices& notices);
 
   // From now on the service thread runs it, and calls if that is late and they may.
-  void set_served(bool may_run_in_calls);
-  // After the service's last run: exchanges a segment that waits for it.
-  void finish_pending_move();
-  // After its last run: whether this process still has its role, and so the duty to
-  // say good-bye and to clean up.
-  bool has_role() const;
+  void set_served(bool may_run_in_calls) { turn_.set_served(may_run_in_calls); }
+  // After its last run: exchanges a segment that waits for it, and answers whether this
+  // process still has its role, and so the duty to say good-bye and to clean up.
+  bool end();
 
   // ---- any thread ----
 
@@ -47,49 +40,31 @@ class Upkeep final : public Service::Client, public InCallUpkeep {
   // Hides from the peer that this process lives, or shows it again.
   void hold_heartbeat(bool is_held);
   void beat();
-  ESHMPeerState peer_state() const { return peer_state_.load(std::memory_order_acquire); }
-  uint64_t stale_reports() const { return stale_reports_.load(std::memory_order_relaxed); }
-  uint32_t reconnects() const { return reconnects_.load(std::memory_order_relaxed); }
+  const PeerView& peer() const { return peer_; }
 
   // ---- the service thread ----
 
   Service::Needs needs() final;
   bool run_upkeep(uint64_t now_ns, bool name_changed, Service::Needs& needs) final;
-  void peer_has_exited() final { must_probe_.store(true, std::memory_order_relaxed); }
+  void peer_has_exited() final { peer_.probe_next_time(); }
   bool find_lock_file() final;
   void deliver_notices() final { notices_.deliver(); }
 
  private:
-  bool is_late(uint64_t since_ns) const;
-  bool lock_in_call(std::unique_lock<os::Mutex>& lock);
   Service::Needs needs_now();
-  void run_now(uint64_t now_ns, bool name_changed);
+  void run_now(uint64_t now_ns, bool name_changed, Locking locking);
   void run(uint64_t now_ns, bool name_changed);
+  void reconnect(uint64_t now_ns, bool name_changed);
+  void apply(const Reconnection::Outcome& outcome);
   void check_own_role();
-  bool is_over() const {
-    return fence_code_ != ESHM_SUCCESS || has_left_role_.load(std::memory_order_relaxed);
-  }
   bool check_lock_file();
   void fence(int code);
   void leave_role();
-  struct PeerEvents {
-    std::optional<ESHMEvent> events[PeerWatch::kMostEventsPerSighting];
-  };
-  static PeerEvents see_peer(const Attachment& attachment, PeerWatch& watch, uint64_t now_ns,
-                             bool must_probe);
-  void check_peer(uint64_t now_ns);
-  void report_peer(const PeerEvents& events);
-  void choose_exit_watch();
-  void free_reserved_seat();
-  bool has_lost_master() const { return has_lost_master(watch_, data_.attachment()); }
-  static bool has_lost_master(const PeerWatch& watch, const Attachment& attachment);
-  Verdicts verdicts(bool has_lost_master, bool is_queue) const;
+  bool is_over() const {
+    return fence_code_ != ESHM_SUCCESS || has_left_role_.load(std::memory_order_relaxed);
+  }
   void update_verdicts();
-  void follow_retry_policy(uint64_t now_ns, bool name_changed);
-  void leave_if_given_up(uint64_t now_ns);
-  void try_to_move();
-  void finish_move();
-  void abandon_move();
+  void raise(const PeerView::Events& events);
   void raise(ESHMEvent event);
   std::atomic<uint64_t>& heartbeat();
 
@@ -97,39 +72,24 @@ class Upkeep final : public Service::Client, public InCallUpkeep {
   DataPath& data_;
   Notices& notices_;
   const ESHMRole role_;
-  bool is_served_ = false;
-  bool may_run_in_calls_ = true;
 
   // Any thread loads these.
-  std::atomic<ESHMPeerState> peer_state_{ESHM_PEER_NEVER_SEEN};
   std::atomic<bool> has_left_role_{false};
-  std::atomic<uint64_t> stale_reports_{0};
-  std::atomic<uint32_t> reconnects_{0};
-  std::atomic<bool> must_probe_{false};  // the exit watch fired
-  std::atomic<bool> must_seek_{false};   // a name was made
-  std::atomic<uint64_t> last_served_ns_{0};  // the end of the service thread's last run
-  std::atomic<uint64_t> run_began_ns_{0};    // of the run that goes on; 0: none does
-  std::atomic<bool> is_held_{false};     // no heartbeat is to be seen
+  std::atomic<bool> must_seek_{false};       // a name was made
+  std::atomic<bool> is_held_{false};         // no heartbeat is to be seen
   std::atomic<uint64_t> idle_heartbeat_{0};  // what beats then, and after the role was left
 
-  os::Mutex run_mutex_;  // guards what follows; calls only try it
+  Turn turn_;  // guards what follows
   Locking locking_ = Locking::kWait;  // of this run
-  PeerWatch watch_;
-  RetryPolicy retry_;
-  std::unique_ptr<RoleSeeker> seeker_;
-  std::unique_ptr<Move> move_;  // taken, and not exchanged yet
-  uint32_t tries_to_move_ = 0;  // that found a data lock held
+  PeerView peer_;
+  Reconnection reconnection_;  // a slave's
   // Segments that a call moved away from: the service's thread still beats in them until
   // it has asked for needs() again.
   std::vector<std::shared_ptr<Attachment>> still_beaten_;
   bool has_lost_lock_file_ = false;
-  bool must_seek_again_ = false;  // a move met a change that was half done
-  bool has_given_up_ = false;
-  uint64_t leaving_since_ns_ = 0;
   int fence_code_ = ESHM_SUCCESS;  // what all calls answer since the role was lost
   uint64_t next_due_ns_ = 0;
   uint64_t last_beat_ns_ = 0;  // in calls
-  os::ProcessIdentity exit_watch_;
 };
 
 }  // namespace eshm::endpoint
