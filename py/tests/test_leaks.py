@@ -216,6 +216,10 @@ def calls_of(master, slave):
             getattr(message, name)
         repr(message)
 
+    def hold_and_let_go():
+        master.hold_heartbeat(True)
+        master.hold_heartbeat(False)
+
     too_large = b"x" * 5000
     return {
         "write": lambda: master.write(b"x" * 64),
@@ -237,6 +241,7 @@ def calls_of(master, slave):
         "is_remote_alive": master.is_remote_alive,
         "get_remote_state": master.get_remote_state,
         "update_heartbeat": master.update_heartbeat,
+        "hold_heartbeat": hold_and_let_go,
         "repr": lambda: repr(master),
         "attributes": lambda: (master.closed, master.name, master.m2s, master.s2m),
         "enter": master.__enter__,
