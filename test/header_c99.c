@@ -53,7 +53,8 @@ int use_every_call(void) {
   code += eshm_loan(link, 1, &loan) + eshm_publish(link, loan, 1) + eshm_discard(link, loan);
   code += eshm_borrow(link, &view, 0) + eshm_release(link, &view);
   code += eshm_wait_any(links, 1, 0) + eshm_get_fd(link);
-  code += eshm_update_heartbeat(link) + eshm_check_remote_alive(link, &alive);
+  code += eshm_update_heartbeat(link) + eshm_hold_heartbeat(link, true) +
+          eshm_check_remote_alive(link, &alive);
   code += eshm_get_remote_state(link, &state) + eshm_get_role(link, &role);
   code += eshm_get_stats(link, &stats) + eshm_get_stats_ex(link, &stats_ex);
   code += eshm_destroy(link);

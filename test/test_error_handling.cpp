@@ -162,6 +162,7 @@ TEST_P(Errors, NullHandleIsRefusedByEveryCall) {
       [&] { return eshm_wait_any(none, 1, 0); },
       [&] { return eshm_get_fd(nullptr); },
       [&] { return eshm_update_heartbeat(nullptr); },
+      [&] { return eshm_hold_heartbeat(nullptr, true); },
       [&] { return eshm_check_remote_alive(nullptr, &alive); },
       [&] { return eshm_get_remote_state(nullptr, &state); },
       [&] { return eshm_get_stats(nullptr, &stats); },

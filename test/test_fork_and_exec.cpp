@@ -40,6 +40,7 @@ void check_that_all_calls_are_refused(ESHMHandle* link) {
   CHILD_IS_REFUSED(eshm_read_ex(link, buffer, sizeof buffer, nullptr, UINT32_MAX));
   CHILD_IS_REFUSED(eshm_read_msg(link, buffer, sizeof buffer, nullptr, UINT32_MAX));
   CHILD_IS_REFUSED(eshm_update_heartbeat(link));
+  CHILD_IS_REFUSED(eshm_hold_heartbeat(link, true));
   CHILD_IS_REFUSED(eshm_check_remote_alive(link, &alive));
   CHILD_IS_REFUSED(eshm_get_remote_state(link, &state));
   CHILD_IS_REFUSED(eshm_get_stats(link, &stats));

@@ -168,6 +168,7 @@ def test_every_call_on_a_closed_link_raises_closed(name):
         link.try_borrow,
         link.fileno,
         link.update_heartbeat,
+        lambda: link.hold_heartbeat(True),
         link.is_remote_alive,
         link.get_remote_state,
         link.get_role,
