@@ -4,6 +4,10 @@
 // by an absolute timer. With the library each cycle makes one write and one read with
 // time-out 0. Rounds with and without the library alternate, each in a fresh process,
 // beside the same disturbance.
+//
+// It also prints how long the locks of the data path are held, by whichever thread of the
+// loop's process. For that it has a copy of the library that is compiled with
+// ESHM_TIME_LOCKS: each hold lasts some nanoseconds longer, and so does each call.
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -14,6 +18,7 @@
 #include <string>
 #include <thread>
 
+#include "os/word_lock.h"
 #include "support.h"
 
 namespace {
@@ -26,6 +31,8 @@ using bench::now_ns;
 constexpr uint64_t kPeriodNs = 1000000;
 constexpr size_t kMostCycles = 20000;
 constexpr uint64_t kPeerLifeUs = 200000;
+constexpr size_t kUnreadMessageBytes = 1024;
+constexpr size_t kQueueBytes = 8 << 20;
 
 struct Plan {
   int rounds;
@@ -35,6 +42,7 @@ struct Plan {
   int hogs;
   int hog_percent;
   int core;
+  int unread_kib;
   ESHMBackend backend;
 };
 
@@ -46,6 +54,35 @@ struct Cycle {
   uint32_t read_ns;
 };
 
+// Of one lock.
+struct Holds {
+  uint64_t count[eshm::os::HoldTimes::kBuckets] = {};
+  uint64_t longest_ticks = 0;
+
+  void add(const eshm::os::HoldTimes& times) {
+    for (size_t i = 0; i < times.kBuckets; ++i) count[i] += times.count(i);
+    longest_ticks = std::max(longest_ticks, times.longest_ticks());
+  }
+  void add(const Holds& other) {
+    for (size_t i = 0; i < eshm::os::HoldTimes::kBuckets; ++i) count[i] += other.count[i];
+    longest_ticks = std::max(longest_ticks, other.longest_ticks);
+  }
+  uint64_t total() const {
+    uint64_t sum = 0;
+    for (const uint64_t one : count) sum += one;
+    return sum;
+  }
+  uint64_t quantile_ticks(double q) const {
+    const uint64_t before = uint64_t(q * double(total()));
+    uint64_t sum = 0;
+    for (size_t i = 0; i < eshm::os::HoldTimes::kBuckets; ++i) {
+      sum += count[i];
+      if (sum > before) return eshm::os::HoldTimes::least_ticks(i);
+    }
+    return 0;
+  }
+};
+
 struct Sheet {
   uint64_t cycles = 0;
   uint64_t skipped = 0;      // cycles whose moment had passed when the one before ended
@@ -53,6 +90,7 @@ struct Sheet {
   uint64_t reconnects = 0;
   uint64_t received = 0;
   bool has_locked_memory = false;
+  Holds holds[2];  // as eshm::os::hold_times
   Cycle cycle[kMostCycles];
 };
 
@@ -129,7 +167,11 @@ class Loop {
 
 // ---- disturbances
 
-enum class Trouble { kRestarts, kHogs, kSharedHandle, kMoves };
+enum class Trouble { kRestarts, kHogs, kSharedHandle, kMoves, kMovesWithQueue };
+
+bool is_about_moves(Trouble trouble) {
+  return trouble == Trouble::kMoves || trouble == Trouble::kMovesWithQueue;
+}
 
 // Threads of the loop's process on its core: busy ones below the loop's priority, and one
 // without a priority that makes calls on the loop's handle.
@@ -177,26 +219,39 @@ class Hogs {
 };
 
 ESHMRole loop_role(Trouble trouble) {
-  return trouble == Trouble::kMoves ? ESHM_ROLE_SLAVE : ESHM_ROLE_MASTER;
+  return is_about_moves(trouble) ? ESHM_ROLE_SLAVE : ESHM_ROLE_MASTER;
 }
 
 std::string link_of(Trouble trouble) { return link_name("loop" + std::to_string(int(trouble))); }
 
-ESHMConfig end_config(const std::string& name, ESHMRole role, const Plan& plan) {
+// `name`, of the link of this trouble, must outlive it.
+ESHMConfig end_config(const std::string& name, Trouble trouble, ESHMRole role, const Plan& plan) {
   ESHMConfig config = bench::link_config(name, role);
   config.stale_threshold_ms = 100;
   config.max_reconnect_attempts = 0;  // a slave waits for its master through the bare rounds
   config.reconnect_wait_ms = 0;
   config.backend = plan.backend;
+  if (trouble == Trouble::kMovesWithQueue) {
+    config.s2m.delivery = ESHM_DELIVERY_QUEUE;
+    config.s2m.queue_capacity = kQueueBytes;
+  }
   return config;
 }
 
 struct PeerBoard {
   std::atomic<uint64_t> lives{0};
   std::atomic<uint64_t> stale_reports{0};  // of the loop, in its peers' eyes
+  std::atomic<uint64_t> most_unread{0};    // messages of the loop in one segment
 };
 
-// Answers each millisecond.
+// Of a queue that is never read.
+void note_unread(ESHMHandle* link, PeerBoard& board) {
+  ESHMStats stats = {};
+  eshm_get_stats(link, &stats);
+  board.most_unread = std::max(board.most_unread.load(), stats.s2m_write_count);
+}
+
+// Answers each millisecond. A queue stays unread.
 [[noreturn]] void be_the_peer(const ESHMConfig& config, PeerBoard& board) {
   const Link link(config);
   ++board.lives;
@@ -204,11 +259,14 @@ struct PeerBoard {
   uint64_t told = 0;
   for (;;) {
     eshm_write(link, message, sizeof message);
-    eshm_read_ex(link, message, sizeof message, nullptr, 0);
+    if (config.s2m.delivery == ESHM_DELIVERY_LATEST) {
+      eshm_read_ex(link, message, sizeof message, nullptr, 0);
+    }
     ESHMStatsEx stats = {};
     eshm_get_stats_ex(link, &stats);
     board.stale_reports += stats.stale_reports - told;
     told = stats.stale_reports;
+    if (config.s2m.delivery == ESHM_DELIVERY_QUEUE) note_unread(link, board);
     bench::sleep_us(1000);
   }
 }
@@ -220,8 +278,8 @@ struct PeerBoard {
   const ESHMRole role =
       loop_role(trouble) == ESHM_ROLE_MASTER ? ESHM_ROLE_SLAVE : ESHM_ROLE_MASTER;
   const std::string name = link_of(trouble);
-  ESHMConfig config = end_config(name, role, plan);
-  const bool is_mortal = trouble == Trouble::kRestarts || trouble == Trouble::kMoves;
+  ESHMConfig config = end_config(name, trouble, role, plan);
+  const bool is_mortal = trouble == Trouble::kRestarts || is_about_moves(trouble);
   for (;;) {
     config.m2s.max_message_size = config.m2s.max_message_size == 2048 ? 4096 : 2048;
     Child peer([&] { be_the_peer(config, board); });
@@ -232,6 +290,14 @@ struct PeerBoard {
 
 // ---- one round, in a process of its own
 
+// For the masters to come: each move carries it to the next segment.
+void fill_queue(const Plan& plan, ESHMHandle* link) {
+  const char message[kUnreadMessageBytes] = {};
+  for (int i = 0; i < plan.unread_kib; ++i) {
+    bench::check(eshm_write(link, message, sizeof message), "fill the queue");
+  }
+}
+
 void play_round(const Plan& plan, Trouble trouble, bool has_library, Sheet& sheet) {
   limit_time_without_sleep();
   // The service thread inherits the core: the harder case.
@@ -239,14 +305,17 @@ void play_round(const Plan& plan, Trouble trouble, bool has_library, Sheet& shee
   sheet.has_locked_memory = mlockall(MCL_CURRENT | MCL_FUTURE) == 0;
   const std::string name = link_of(trouble);
   std::optional<Link> link;
-  if (has_library) link.emplace(end_config(name, loop_role(trouble), plan));
+  if (has_library) link.emplace(end_config(name, trouble, loop_role(trouble), plan));
   ESHMHandle* const handle = link ? static_cast<ESHMHandle*>(*link) : nullptr;
+  if (link && trouble == Trouble::kMovesWithQueue) fill_queue(plan, *link);
+  for (auto& times : eshm::os::hold_times) times.clear();
   {
     if (set_scheduling(SCHED_FIFO, plan.priority) != 0) bench::fail_errno("SCHED_FIFO");
     const Hogs hogs(plan, trouble, handle);
     Loop(plan, handle, sheet).run();
   }
   if (!link) return;
+  for (int i = 0; i < 2; ++i) sheet.holds[i].add(eshm::os::hold_times[i]);
   ESHMStatsEx stats = {};
   bench::check(eshm_get_stats_ex(*link, &stats), "eshm_get_stats_ex");
   sheet.reconnects = stats.reconnects;
@@ -269,6 +338,7 @@ class Figures {
     wrong_codes += sheet.wrong_codes;
     reconnects += sheet.reconnects;
     received += sheet.received;
+    for (int i = 0; i < 2; ++i) holds[i].add(sheet.holds[i]);
   }
 
   const std::vector<double>& late() const { return late_; }
@@ -280,6 +350,7 @@ class Figures {
   const std::vector<double>& done() const { return done_; }
 
   uint64_t skipped = 0, wrong_codes = 0, reconnects = 0, received = 0;
+  Holds holds[2];
 
  private:
   std::vector<double> late_, write_, read_, calls_, done_;
@@ -293,7 +364,45 @@ void print_row(const char* what, const char* whose, const std::vector<double>& n
   std::printf("\n");
 }
 
+// The length of a tick, measured while the benchmark runs.
+class TickLength {
+ public:
+  double ns() const {
+    return double(now_ns() - began_ns_) / double(eshm::os::ticks() - began_ticks_);
+  }
+
+ private:
+  const uint64_t began_ns_ = now_ns();
+  const uint64_t began_ticks_ = eshm::os::ticks();
+};
+
+void print_holds(const char* what, const Holds& holds, double tick_ns) {
+  std::printf("  %-28s", what);
+  for (const double q : {0.5, 0.999}) {
+    std::printf(" %9.0f", double(holds.quantile_ticks(q)) * tick_ns);
+  }
+  std::printf(" %9.0f %9llu\n", double(holds.longest_ticks) * tick_ns,
+              static_cast<unsigned long long>(holds.total()));
+}
+
+// What the timer itself takes.
+Holds hold_for_nothing() {
+  constexpr int kTimes = 100000;
+  eshm::os::WordLock lock;
+  lock.time_as(eshm::os::TimedLock::kRead);
+  eshm::os::HoldTimes& times = eshm::os::hold_times[int(eshm::os::TimedLock::kRead)];
+  times.clear();
+  for (int i = 0; i < kTimes; ++i) {
+    lock.lock();
+    lock.unlock();
+  }
+  Holds holds;
+  holds.add(times);
+  return holds;
+}
+
 void measure(const Plan& plan, Trouble trouble, const char* what, bool has_goal) {
+  const TickLength tick;
   const bench::SharedMemory<Sheet> sheet;
   const bench::SharedMemory<PeerBoard> board;
   Figures bare, with_link;
@@ -319,6 +428,10 @@ void measure(const Plan& plan, Trouble trouble, const char* what, bool has_goal)
   print_row("", "link", with_link.calls());
   print_row("plan to end of cycle", "bare", bare.done());
   print_row("", "link", with_link.done());
+  std::printf("  a lock is held, ns: %18s %9s %9s %9s\n", "p50", "p99.9", "max", "times");
+  print_holds("around nothing", hold_for_nothing(), tick.ns());
+  print_holds("write lock", with_link.holds[int(eshm::os::TimedLock::kWrite)], tick.ns());
+  print_holds("read lock", with_link.holds[int(eshm::os::TimedLock::kRead)], tick.ns());
   const auto more_us = [](const std::vector<double>& link, const std::vector<double>& bare_ns) {
     return (bench::quantile(link, 0.9999) - bench::quantile(bare_ns, 0.9999)) / 1000;
   };
@@ -334,6 +447,10 @@ void measure(const Plan& plan, Trouble trouble, const char* what, bool has_goal)
               static_cast<unsigned long long>(with_link.wrong_codes));
   std::printf("  times that a peer reported the loop stale: %llu   0\n",
               static_cast<unsigned long long>(board->stale_reports.load()));
+  if (board->most_unread != 0) {
+    std::printf("  most messages that waited at a master: %llu\n",
+                static_cast<unsigned long long>(board->most_unread.load()));
+  }
   if (!has_locked_memory) std::printf("  mlockall was not permitted: memory was not locked\n");
 }
 
@@ -366,6 +483,7 @@ int main(int argc, char** argv) {
     plan.hog_priority = options.number("hog-priority", 30);
     plan.hogs = options.number("hogs", 2);
     plan.hog_percent = options.number("hog-percent", 90);
+    plan.unread_kib = options.number("unread-kib", 1024);
     plan.core = options.number("core", bench::usable_cores().back());
     plan.backend = bench::backend_named(options.text("backend", "posix"));
     if (!options.all_understood()) bench::fail("realtime: see above");
@@ -390,6 +508,9 @@ int main(int argc, char** argv) {
     }
     if (wanted("moves")) {
       measure(plan, Trouble::kMoves, "(c) the loop is the slave, and moves every 200 ms", false);
+      const std::string unread = std::to_string(plan.unread_kib) + " KiB unread";
+      measure(plan, Trouble::kMovesWithQueue,
+              ("(c) the same, and its queue holds " + unread).c_str(), false);
     }
   });
 }

@@ -44,6 +44,7 @@ class Path {
         role_(attachment->role()),
         kind_(kind),
         attachment_(std::move(attachment)) {
+    lock_.time_as(kind == layout::kWriting ? os::TimedLock::kWrite : os::TimedLock::kRead);
     aim_calls();
   }
   ~Path() = default;

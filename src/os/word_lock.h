@@ -7,6 +7,7 @@
 
 #include "os/clock.h"
 #include "os/cpu.h"
+#include "os/hold_timer.h"
 #include "os/thread_id.h"
 
 namespace eshm::os {
@@ -15,7 +16,7 @@ namespace eshm::os {
 // thread that has to sleep makes the stores of the others visible instead
 // (membarrier), so only threads that wait pay for it. (std::mutex costs three times
 // that.) docs/PROTOCOL.md, section "Locks between the threads of one process".
-class WordLock {
+class WordLock : public HoldTimer {
  public:
   WordLock() { prepare(); }
   WordLock(const WordLock&) = delete;
@@ -29,10 +30,13 @@ class WordLock {
   bool try_lock() {
     uint32_t expected = kFree;
     // WL1, acquire <- WL2.
-    return word_.compare_exchange_strong(expected, thread_id(), std::memory_order_acquire,
-                                         std::memory_order_relaxed);
+    const bool is_taken = word_.compare_exchange_strong(
+        expected, thread_id(), std::memory_order_acquire, std::memory_order_relaxed);
+    if (is_taken) begin_hold();
+    return is_taken;
   }
   void unlock() {
+    end_hold();
     // WL2, release -> WL1: the next holder sees what was done under the lock.
     word_.store(kFree, std::memory_order_release);
     // WL6, relaxed: no fence before this load, a waiter's membarrier (WLF) replaces it.
