@@ -1,6 +1,7 @@
 // The calls whose instructions check.sh counts: both ends of one link in this
 // process, as an application opens them.
 //   calls latest|queue COUNT    makes each call COUNT times
+//   calls move COUNT            moves a slave whose queue holds 1 MiB unread COUNT times
 //   calls made-by               prints what the counts depend on
 #include <gnu/libc-version.h>
 #include <unistd.h>
@@ -15,6 +16,8 @@
 namespace {
 
 constexpr size_t kBytes = 64;
+constexpr int kUnread = 1024;  // messages of
+constexpr size_t kUnreadBytes = 1024;
 
 void require(bool condition, const char* what) {
   if (condition) return;
@@ -22,14 +25,53 @@ void require(bool condition, const char* what) {
   std::exit(1);
 }
 
+ESHMHandle* open_end(const ESHMConfig& config) {
+  ESHMHandle* const handle = eshm_init(&config);
+  require(handle != nullptr, "eshm_init");
+  return handle;
+}
+
 ESHMHandle* open_end(const std::string& name, ESHMRole role, ESHMDelivery delivery) {
   ESHMConfig config = eshm_default_config(name.c_str());
   config.role = role;
   config.m2s.delivery = config.s2m.delivery = delivery;
   config.stale_threshold_ms = 60'000;  // valgrind runs one thread at a time, slowly
-  ESHMHandle* const handle = eshm_init(&config);
-  require(handle != nullptr, "eshm_init");
-  return handle;
+  return open_end(config);
+}
+
+// A slave that moves to `count` masters in turn, each with other sizes than the one before
+// it. Its calls make the moves: so no other thread takes part.
+void move_often(const std::string& name, long count) {
+  ESHMConfig config = eshm_default_config(name.c_str());
+  config.use_threads = false;
+  config.disconnect_behavior = ESHM_DISCONNECT_NEVER;
+  config.reconnect_retry_interval_ms = 1;
+  config.s2m.delivery = ESHM_DELIVERY_QUEUE;
+  config.s2m.queue_capacity = 2 * kUnread * kUnreadBytes;
+  config.role = ESHM_ROLE_MASTER;
+  ESHMHandle* master = open_end(config);
+  config.role = ESHM_ROLE_SLAVE;
+  ESHMHandle* const slave = open_end(config);
+  config.role = ESHM_ROLE_MASTER;
+  const char message[kUnreadBytes] = {};
+  for (int i = 0; i < kUnread; ++i) {
+    require(eshm_write(slave, message, sizeof message) == ESHM_SUCCESS, "eshm_write");
+  }
+  ESHMStatsEx stats = {};
+  for (long i = 0; i < count; ++i) {
+    eshm_destroy(master);
+    config.m2s.max_message_size = i % 2 == 0 ? 2048 : 4096;
+    master = open_end(config);
+    while (stats.reconnects <= i) {
+      usleep(1000);
+      require(eshm_get_stats_ex(slave, &stats) == ESHM_SUCCESS, "eshm_get_stats_ex");
+    }
+  }
+  ESHMStats carried = {};
+  require(eshm_get_stats(master, &carried) == ESHM_SUCCESS, "eshm_get_stats");
+  require(carried.s2m_write_count == kUnread, "the unread messages");
+  eshm_destroy(slave);
+  eshm_destroy(master);
 }
 
 void copy_one(ESHMHandle* master, ESHMHandle* slave) {
@@ -75,12 +117,16 @@ int main(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "";
   if (what == "made-by") return print_made_by();
   const long count = argc > 2 ? std::atol(argv[2]) : 0;
-  if (count <= 0 || (what != "latest" && what != "queue")) {
-    std::fprintf(stderr, "usage: calls latest|queue COUNT, or calls made-by\n");
+  if (count <= 0 || (what != "latest" && what != "queue" && what != "move")) {
+    std::fprintf(stderr, "usage: calls latest|queue|move COUNT, or calls made-by\n");
     return 2;
   }
-  const ESHMDelivery delivery = what == "queue" ? ESHM_DELIVERY_QUEUE : ESHM_DELIVERY_LATEST;
   const std::string name = "instructions_" + std::to_string(getpid());
+  if (what == "move") {
+    move_often(name, count);
+    return 0;
+  }
+  const ESHMDelivery delivery = what == "queue" ? ESHM_DELIVERY_QUEUE : ESHM_DELIVERY_LATEST;
   ESHMHandle* const master = open_end(name, ESHM_ROLE_MASTER, delivery);
   ESHMHandle* const slave = open_end(name, ESHM_ROLE_SLAVE, delivery);
   for (long i = 0; i < count; ++i) copy_one(master, slave);

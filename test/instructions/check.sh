@@ -22,13 +22,12 @@ if [ "$is_update" = no ]; then
   [ "$made_by" = "$recorded_by" ] || skip "the counts are of $recorded_by; this build is of $made_by"
 fi
 
-calls=10000
-# count CHANNEL FUNCTION...: instructions of one call of each of them, and of all
-# that they call, in the thread that calls them. Nothing outside them is counted:
-# neither the caller nor the library's own thread.
+# count CHANNEL CALLS FUNCTION...: instructions of one of that many calls of each of them,
+# and of all that they call, in the thread that calls them. Nothing outside them is
+# counted: neither the caller nor the library's own thread.
 count() {
-  local channel=$1 toggles=() log
-  shift
+  local channel=$1 calls=$2 toggles=() log
+  shift 2
   for function in "$@"; do toggles+=("--toggle-collect=$function"); done
   # All symbols are bound first: the first call would take thousands more.
   log=$(LD_BIND_NOW=1 valgrind --tool=callgrind --callgrind-out-file=/dev/null "${toggles[@]}" \
@@ -37,19 +36,20 @@ count() {
 }
 
 counted=$(
-  while read -r label channel functions; do
+  while read -r label channel calls functions; do
     # shellcheck disable=SC2086  # several functions
-    echo "$label $(count "$channel" $functions)"
+    echo "$label $(count "$channel" "$calls" $functions)"
   done <<'END'
-write              latest eshm_write
-read               latest eshm_read_ex
-queue_write        queue  eshm_write
-queue_read         queue  eshm_read_ex
-loan_and_publish   latest eshm_loan eshm_publish
-borrow_and_release latest eshm_borrow eshm_release
+write              latest 10000 eshm_write
+read               latest 10000 eshm_read_ex
+queue_write        queue  10000 eshm_write
+queue_read         queue  10000 eshm_read_ex
+loan_and_publish   latest 10000 eshm_loan eshm_publish
+borrow_and_release latest 10000 eshm_borrow eshm_release
+exchange           move   10    eshm::endpoint::DataPath::finish_move*
 END
 )
-[ "$(awk '$2 > 0' <<<"$counted" | wc -l)" -eq 6 ] || fail "a call was not counted: $counted"
+[ "$(awk '$2 > 0' <<<"$counted" | wc -l)" -eq 7 ] || fail "a call was not counted: $counted"
 
 if [ "$is_update" = yes ]; then
   {
