@@ -3,7 +3,7 @@
 //
 // All of it is under the read lock, which the caller holds. Requests go by value, and a
 // rare path fills in a variable of its own, so that the usual path keeps `taken` in
-// registers: without any one of these copies a read takes 16 instructions more (176
+// registers: without any one of these copies a read takes 16 instructions more (195
 // with them).
 #pragma once
 
