@@ -43,31 +43,36 @@ struct EndCounters {
 
 struct Stage {
   std::atomic<bool> is_over{false};
-  std::atomic<uint64_t> stopped_ns{0};    // just before the last stop
+  std::atomic<uint64_t> stopped_ns{0};    // both stood still by then, at the last stop
   std::atomic<uint64_t> continued_ns{0};  // just before both were continued
   EndCounters master, slave;
 
   EndCounters& of(ESHMRole role) { return role == ESHM_ROLE_MASTER ? master : slave; }
 };
 
-// What an end's own clock says of when it ran.
+// What an end's own clock says of how long it showed no life.
 class OwnClock {
  public:
   explicit OwnClock(const Stage& stage) : stage_(stage) {}
 
-  // True: for a long time it did not run, the stop not counted.
+  void begin_round() { this_began_ = now_ns(); }
+  // True: for a long time it showed no life, the stop not counted. A round shows it
+  // somewhere between its begin and its end: from the begin of the round before to the end
+  // of this one is the longest that it can have been.
   bool had_long_gap() {
-    const uint64_t now = now_ns();
+    const uint64_t now = now_ns(), last = last_began_;
     const uint64_t stopped = stage_.stopped_ns, continued = stage_.continued_ns;
-    uint64_t gap = now - last_;
-    if (last_ < continued) gap = now - continued + (stopped > last_ ? stopped - last_ : 0);
-    last_ = now;
-    return gap >= kLongGapNs;
+    uint64_t gap = now - last;
+    if (last < continued) gap = now - continued + (stopped > last ? stopped - last : 0);
+    const bool was_long = gap >= kLongGapNs;
+    last_began_ = was_long ? now : this_began_;  // each is told once
+    return was_long;
   }
 
  private:
   const Stage& stage_;
-  uint64_t last_ = now_ns();
+  uint64_t last_began_ = now_ns();
+  uint64_t this_began_ = last_began_;
 };
 
 void note_event(ESHMHandle*, ESHMEvent event, void* counters) {
@@ -94,13 +99,14 @@ void run_end(ESHMHandle* link, ESHMRole role, bool talks, Stage& stage) {
   eshm_set_event_callback(link, note_event, &counters);
   OwnClock clock(stage);
   while (!stage.is_over) {
-    counters.long_gaps += clock.had_long_gap();
+    clock.begin_round();
     if (talks) {
       uint64_t message = counters.rounds;
       eshm_write(link, &message, sizeof message);
       counters.received += eshm_read_ex(link, &message, sizeof message, nullptr, 0) == 0;
     }
     note_stats(link, role, counters);
+    counters.long_gaps += clock.had_long_gap();
     ++counters.rounds;
     pause_ms(1);
   }
@@ -153,9 +159,9 @@ class StoppedTogether : public LinkTest {
     const uint64_t rounds = count(30, 300);
     for (uint64_t round = 0; round < rounds; ++round) {
       pause_ms(unsigned(10 + random_.up_to(60)));
-      stage_->stopped_ns = now_ns();
       stop();
       if (HasFatalFailure()) return;
+      stage_->stopped_ns = now_ns();
       pause_ms(unsigned(kThresholdMs + random_.up_to(kThresholdMs)));
       const uint64_t of_master = stage_->master.rounds, of_slave = stage_->slave.rounds;
       stage_->continued_ns = now_ns();
