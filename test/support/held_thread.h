@@ -1,7 +1,9 @@
 // A thread of a child that a tracer holds, while the child's other threads run.
 #pragma once
 
+#include <linux/futex.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 
@@ -25,6 +27,15 @@ inline pid_t thread_of(pid_t process, const std::string& name) {
     if (std::getline(comm, line) && line == name) found = std::atoi(entry);
   });
   return found;
+}
+
+// Whether the thread sleeps in the kernel for the holder of a lock that inherits priority.
+inline bool sleeps_for_a_holder(pid_t thread) {
+  std::ifstream file("/proc/" + std::to_string(thread) + "/syscall");
+  std::string number, address, operation;  // or "running"
+  if (!(file >> number >> address >> operation) || number != std::to_string(SYS_futex)) return false;
+  const int command = int(std::stoul(operation, nullptr, 16)) & FUTEX_CMD_MASK;
+  return command == FUTEX_LOCK_PI || command == 13;  // FUTEX_LOCK_PI2, since Linux 5.14
 }
 
 // For the thread that made it. Lets go at its end.
