@@ -70,6 +70,19 @@ class CrowdTest : public LinkTest {
     EXPECT_EQ(links.wait(0), ESHM_ERROR_NO_DATA);
   }
 
+  // A wait that finds a handle ready does not get to those behind it: this one ends when
+  // that many waiter threads listen to all of them.
+  static void all_are_listened_to(Crowd& links, size_t threads) {
+    ASSERT_TRUE(links.is_open()) << last_error();
+    std::thread writer([&] {
+      wait_until([&] { return threads_named("eshm-wait") == threads; });
+      EXPECT_EQ(write_text(links.writers.back().get(), "x"), ESHM_SUCCESS);
+    });
+    EXPECT_EQ(links.wait(UINT32_MAX), int(links.handles.size()) - 1);
+    EXPECT_EQ(read_text(links.handles.back(), 0), "x");
+    writer.join();
+  }
+
   // Two System V ids each; the kernel's limit is 4096.
   static constexpr size_t kMany = 1000;
 
