@@ -38,7 +38,7 @@ class Turn {
   const uint64_t late_ns_;
   bool is_served_ = false;
   bool may_run_in_calls_ = true;
-  std::atomic<uint64_t> served_ns_{0};  // the end of the service thread's last turn
+  std::atomic<uint64_t> served_ns_{0};  // the service thread's last turn
   std::atomic<uint64_t> began_ns_{0};   // of the turn that lasts; 0: none does
   os::Mutex mutex_;
 };

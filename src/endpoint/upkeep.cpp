@@ -63,7 +63,7 @@ bool Upkeep::run_upkeep(uint64_t now_ns, bool name_changed, Service::Needs& need
   const Turn::Lock lock = turn_.take_in_service();
   if (!lock.owns_lock()) return false;  // a call does it
   run_now(now_ns, name_changed, Locking::kWait);
-  turn_.end_in_service(os::monotonic_ns());
+  turn_.end_in_service(now_ns);
   needs = needs_now();
   return true;
 }
