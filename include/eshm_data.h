@@ -131,7 +131,9 @@ enum ESHMEvent {
   ESHM_EVENT_LEFT = 4,
   ESHM_EVENT_RECONNECTED = 5, /* after DEAD or LEFT, or at a take-over: a new peer is there */
   ESHM_EVENT_SUPERSEDED = 6,  /* this handle's role was taken over by another process */
-  ESHM_EVENT_GAVE_UP = 7      /* slave: the retry policy is spent */
+  ESHM_EVENT_GAVE_UP = 7,     /* slave: the retry policy is spent */
+  ESHM_EVENT_RENEWED = 8      /* master: the link's name was gone, or meant another file; the
+                               * link has it again. Loans of before cannot be published */
 };
 
 /* ESHMConfig.flags */

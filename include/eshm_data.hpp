@@ -58,7 +58,8 @@ enum class Event : int {
   kLeft = ESHM_EVENT_LEFT,
   kReconnected = ESHM_EVENT_RECONNECTED,
   kSuperseded = ESHM_EVENT_SUPERSEDED,
-  kGaveUp = ESHM_EVENT_GAVE_UP
+  kGaveUp = ESHM_EVENT_GAVE_UP,
+  kRenewed = ESHM_EVENT_RENEWED
 };
 enum class Code : int {
   kSuccess = ESHM_SUCCESS,

@@ -32,7 +32,8 @@ static_assert(ESHM_PEER_NEVER_SEEN == 0 && ESHM_PEER_ALIVE == 1 && ESHM_PEER_STA
               "peer states");
 static_assert(ESHM_EVENT_CONNECTED == 0 && ESHM_EVENT_STALE == 1 && ESHM_EVENT_ALIVE == 2 &&
                   ESHM_EVENT_DEAD == 3 && ESHM_EVENT_LEFT == 4 && ESHM_EVENT_RECONNECTED == 5 &&
-                  ESHM_EVENT_SUPERSEDED == 6 && ESHM_EVENT_GAVE_UP == 7,
+                  ESHM_EVENT_SUPERSEDED == 6 && ESHM_EVENT_GAVE_UP == 7 &&
+                  ESHM_EVENT_RENEWED == 8,
               "events");
 static_assert(ESHM_FLAG_TIMESTAMPS == 1 && ESHM_FLAG_ALIGN_PAYLOAD == 2 &&
                   ESHM_FLAG_LOCK_MEMORY == 4 && ESHM_FLAG_PREFAULT == 8 &&

@@ -263,7 +263,7 @@ TEST_F(Queue, NothingIsCarriedOverFromAPositionThatCannotBe) {
   use(4096, 100);
   ASSERT_EQ(write("a"), WriteResult::kDone);
   memory_->reader().position.store(8);
-  uint64_t cursor = 0;
+  uint64_t cursor = QueueWriter::kFromReader;
   QueueWriter::Unread unread;
   EXPECT_FALSE(writer_.next_unread(cursor, unread));
 }

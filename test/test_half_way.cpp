@@ -1,5 +1,6 @@
 // Processes stopped or killed between two system calls of eshm_init: whoever
 // waits for them is told, the next start heals, nothing is left behind.
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "support/counts.h"
@@ -194,6 +195,32 @@ TEST_P(HalfWay, SlaveOfAMarkedSegmentRemovesItWhenItGivesUp) {
     EXPECT_EQ(ask(old_master, "write grave"), std::to_string(ESHM_ERROR_SUPERSEDED));
     leave(old_master);
   }
+}
+
+// What it judged has lost its name, and a living link was moved there.
+TEST_P(HalfWay, ReplacerDoesNotTakeTheNameFromWhatItHasNotJudged) {
+  Child hung = obeying(watchful(ESHM_ROLE_MASTER));
+  ASSERT_EQ(hung.hear(), "open");
+  hung.stop();
+  Child other = obeying(config_of(name() + "o", ESHM_ROLE_MASTER, GetParam()));
+  ASSERT_EQ(other.hear(), "open");
+  TracedOpener replacer(watchful(ESHM_ROLE_MASTER));
+  do {
+    ASSERT_TRUE(replacer.to_next_stop());
+  } while (!replacer.call().will_rename());
+  struct stat before;
+  ASSERT_EQ(stat(path_of(name() + "o").c_str(), &before), 0);
+  ASSERT_EQ(rename(path_of(name() + "o").c_str(), path().c_str()), 0);
+  while (replacer.to_next_stop()) {
+  }
+  const std::string outcome = replacer.child().hear();
+  EXPECT_TRUE(names_number(outcome, other.pid())) << outcome;
+  struct stat after;
+  ASSERT_EQ(stat(path().c_str(), &after), 0);
+  EXPECT_EQ(after.st_ino, before.st_ino);
+  ASSERT_EQ(unlink(path().c_str()), 0);
+  hung.kill_now();
+  leave(other);
 }
 
 // The slave was to come over: nobody else gets its seat from the one who heals.

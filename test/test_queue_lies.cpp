@@ -170,7 +170,7 @@ TEST_F(Queue, RubbishNeverDoesMoreThanAnError) {
     if (random.up_to(3) == 0) memory_->publish().published.store(16 * random.up_to(64));
     if (random.up_to(1) == 0) restart_writer();
     if (random.up_to(1) == 0) restart_reader();
-    uint64_t cursor = 0;
+    uint64_t cursor = QueueWriter::kFromReader;
     QueueWriter::Unread unread;
     while (writer_.next_unread(cursor, unread)) {
       ASSERT_LE(unread.size, 80u);

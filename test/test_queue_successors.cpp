@@ -273,7 +273,7 @@ TEST_F(Queue, UnreadMessagesCanBeCarriedOver) {
   }
   ASSERT_EQ(writer_.discard(loan(200)), Write::kDone);
   loan(10);  // stays behind
-  uint64_t cursor = 0;
+  uint64_t cursor = QueueWriter::kFromReader;
   QueueWriter::Unread unread;
   std::string seen;
   while (writer_.next_unread(cursor, unread)) {

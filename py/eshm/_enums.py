@@ -74,6 +74,7 @@ class Event(IntEnum):
     RECONNECTED = 5
     SUPERSEDED = 6
     GAVE_UP = 7
+    RENEWED = 8
 
 
 class Flag(IntFlag):

@@ -222,6 +222,14 @@ void LatestReader::attach(const ChannelView& view) {
   begin(view);
 }
 
+void LatestReader::pass_first_writers() {
+  constexpr uint32_t kFirst = 1;
+  Candidate newest;
+  if (find(newest, true) != Search::kMessage) return;
+  const uint32_t generation = newest.place.slot->generation.load(memory_order_relaxed);
+  if (generation == kFirst && is_still(*newest.place.slot, newest.number)) remember(newest.number);
+}
+
 // The writer does not take the pinned slot if what follows finds its sequence even.
 void LatestReader::set_pin(uint32_t index, uint32_t slot) const {
   // P1, release: keeps an earlier release of this register visible to W2.

@@ -118,6 +118,8 @@ class LatestWriter {
 class LatestView {
  public:
   uint64_t last_read() const { return last_read_; }
+  // For the master that has renewed the segment itself: what is written here still counts.
+  void ignore_mark() { superseded_ = &kNoMark; }
 
  protected:
   struct Candidate {
@@ -157,6 +159,10 @@ class LatestReader : public LatestView {
  public:
   // Begins with the newest message as unread. Clears the pins of the reader before.
   void attach(const ChannelView& view);
+  // That message is a copy of one that was read elsewhere.
+  void pass(uint64_t number) { remember(number); }
+  // Passes the newest message if it is the first writer's.
+  void pass_first_writers();
 
   // The newest message not yet read. Never waits for the writer: a writer that
   // laps it again and again makes it pin the slot. `thorough` also finds a

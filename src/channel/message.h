@@ -9,6 +9,9 @@
 
 namespace eshm::channel {
 
+// In place of MarkLine::superseded, for whom the mark does not count.
+inline const std::atomic<uint32_t> kNoMark{0};
+
 // Where a channel's shared bytes are mapped, with the geometry's private copy.
 struct ChannelView {
   layout::ChannelGeometry geometry;

@@ -264,8 +264,12 @@ ESHM_ALWAYS_INLINE void QueueWriter::show_position() {
   std::atomic_thread_fence(memory_order_seq_cst);
 }
 
+uint64_t QueueWriter::readers_position() const {
+  return view_.reader->position.load(memory_order_acquire);  // Q8 -> Q7
+}
+
 bool QueueWriter::next_unread(uint64_t& cursor, Unread& unread, uint64_t end) const {
-  if (cursor == 0) cursor = view_.reader->position.load(memory_order_acquire);  // Q8 -> Q7
+  if (cursor == kFromReader) cursor = readers_position();
   if (!ring_.is_possible(cursor)) return false;
   while (cursor >= consumed_ && cursor < end) {
     const Ring::Place place = ring_.at(cursor);
@@ -274,10 +278,24 @@ bool QueueWriter::next_unread(uint64_t& cursor, Unread& unread, uint64_t end) co
     cursor += record.bytes;
     const bool is_held = record.kind == RecordKind::kHeld;
     if (record.kind != RecordKind::kMessage && !is_held) continue;
-    unread = {ring_.payload(place), record.size, ring_.timestamp_ns(place), is_held};
+    const uint64_t number =
+        is_held ? 0 : ring_.header(place).tag.load(memory_order_relaxed);
+    unread = {ring_.payload(place), record.size, ring_.timestamp_ns(place), is_held, number};
     return true;
   }
   return false;
+}
+
+// The seat of this ring's reader is kept for the dead one, so no process has it.
+void QueueWriter::pass_consumed(const QueueWriter& before, uint64_t begin, uint64_t end) {
+  uint64_t to_pass = 0;
+  Unread unread;
+  for (uint64_t cursor = begin; before.next_unread(cursor, unread, end);) ++to_pass;
+  if (readers_position() != 0) return;  // the dead reader was here already, and passed them
+  uint64_t cursor = 0;
+  for (; to_pass != 0 && next_unread(cursor, unread); --to_pass) {
+  }
+  if (cursor != 0) view_.reader->position.store(cursor, memory_order_release);  // Q7
 }
 
 // ---- reader -----------------------------------------------------------------
@@ -291,6 +309,7 @@ void QueueReader::attach(const QueueView& view) {
   borrow_count_ = 0;
   freed_room_ = false;
   is_let_go_ = false;
+  is_abandoned_ = false;
   shown_ = view_.reader->position.load(memory_order_relaxed);
   const uint64_t published = publish_line(view_).published.load(memory_order_acquire);
   is_corrupt_ = !ring_.is_possible(shown_) || !ring_.is_possible(published) ||
@@ -304,6 +323,13 @@ ESHM_ALWAYS_INLINE QueueReader::Result QueueReader::find(Ring::Record& record) {
     if (!ring_.parse(next_, record)) break;
     const bool is_open = record.kind == RecordKind::kNone || record.kind == RecordKind::kLoan ||
                          record.kind == RecordKind::kHeld;
+    if (os::rarely(is_open && is_abandoned_)) {
+      if (record.kind == RecordKind::kNone) return Result::kSuperseded;
+      if (ring_.after(next_, record.bytes).position - shown_ > ring_.usable_bytes()) break;
+      if (record.kind == RecordKind::kHeld) return Result::kMessage;
+      next_ = ring_.after(next_, record.bytes);
+      continue;
+    }
     if (is_open && limit_ == kNoLimit) {
       // While one waits, fetch the line that a message may need besides.
       __builtin_prefetch(&ring_.header(next_) + layout::kLineBytes / sizeof(RecordHeader));
@@ -326,7 +352,10 @@ ESHM_ALWAYS_INLINE QueueReader::Result QueueReader::find(Ring::Record& record) {
 ESHM_ALWAYS_INLINE QueueReader::Result QueueReader::next(Message& message, Ring::Record& record) {
   const Result result = find(record);
   if (result != Result::kMessage) return result;
-  message.number = ring_.header(next_).tag.load(memory_order_relaxed);
+  // A held one, of an abandoned ring, would have got the next number.
+  message.number = os::rarely(record.kind == RecordKind::kHeld)
+                       ? std::max<uint64_t>(next_number_, 1)
+                       : ring_.header(next_).tag.load(memory_order_relaxed);
   message.size = record.size;
   message.generation = record.generation;
   message.timestamp_ns = ring_.timestamp_ns(next_);
@@ -402,6 +431,66 @@ void QueueReader::consume_handed_out_while_waiting() {
   consume_from_absent_threads();
   show_position();
 }
+
+void QueueReader::pass_first_writers() {
+  constexpr uint32_t kFirst = 1;
+  Message message;
+  Ring::Record record;
+  while (next(message, record) == Result::kMessage && record.generation == kFirst) {
+    next_number_ = message.number + 1;
+    next_ = ring_.after(next_, record.bytes);
+  }
+  if (!is_corrupt_) show_position();
+}
+
+void QueueReader::take_over(QueueReader& former, uint64_t first_carried) {
+  uint32_t from = 0;
+  Message message;
+  Ring::Record record;
+  for (uint64_t number = first_carried; number < former.next_number_; ++number) {
+    if (next(message, record) != Result::kMessage) break;
+    const uint64_t position = next_.position;
+    next_number_ = message.number + 1;
+    next_ = ring_.after(next_, record.bytes);
+    if (from == former.held_count_) continue;
+    const Held& hand = former.held_[from];
+    const Ring::Place place = former.ring_.at(hand.position);
+    if (former.ring_.header(place).tag.load(memory_order_relaxed) != number) continue;
+    // A borrow is of the former ring's bytes. Its copy is in hand here until it is back.
+    held_[held_count_++] = {position, hand.thread, hand.payload};
+    borrow_count_ += hand.payload != nullptr;
+    ++from;
+  }
+  former.forget_taken_over();
+  if (!is_corrupt_) show_position();
+}
+
+// Borrows of rings before this one: the next one has them in hand.
+void QueueReader::forget_taken_over() {
+  for (uint32_t i = held_count_; i-- > 0;) {
+    const std::byte* const payload = held_[i].payload;
+    if (payload == nullptr || payload == ring_.payload(ring_.at(held_[i].position))) continue;
+    --borrow_count_;
+    forget(i);
+  }
+}
+
+void QueueReader::release_taken_over(const void* payload) {
+  for (uint32_t i = 0; i < held_count_; ++i) {
+    if (held_[i].payload != payload) continue;
+    --borrow_count_;
+    forget(i);
+    show_position();
+    return;
+  }
+}
+
+void QueueReader::drain_abandoned() {
+  is_abandoned_ = true;
+  limit_ = kNoLimit - 1;
+}
+
+void QueueReader::ignore_mark() { view_.superseded = &kNoMark; }
 
 void QueueReader::consume_handed_out() {
   held_count_ = 0;

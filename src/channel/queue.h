@@ -117,12 +117,14 @@ class QueueWriter {
   uint64_t end_position() const { return tail_.position; }
 
   // For carrying over to another segment what the reader has not consumed.
-  // `cursor` begins with 0. False: there is no further one.
+  // `cursor` begins with kFromReader, and is a position then. False: there is no further one.
+  static constexpr uint64_t kFromReader = UINT64_MAX;
   struct Unread {
     const std::byte* payload;
     uint64_t size;
     uint64_t timestamp_ns;
     bool is_held;  // complete, but behind an open loan, which does not come along
+    uint64_t number;  // 0: is_held, it has none yet
   };
   bool next_unread(uint64_t& cursor, Unread& unread) const {
     return !is_corrupt_ && next_unread(cursor, unread, end_position());
@@ -133,6 +135,10 @@ class QueueWriter {
   // From now on no record that is unread now is overwritten, even if the reader goes on:
   // a full ring stays full.
   void freeze() { is_frozen_ = true; }
+  // For a reader that died, in the segment before, with its position at `end` there: this
+  // one's reader begins behind as many messages as it had consumed since `begin`.
+  void pass_consumed(const QueueWriter& before, uint64_t begin, uint64_t end);
+  uint64_t readers_position() const;
   bool is_corrupt() const { return is_corrupt_; }
 
  private:
@@ -196,6 +202,21 @@ class QueueReader {
   // A clean end: whoever reads next begins behind all that was handed out.
   void consume_handed_out();
 
+  // This ring begins with copies of what was unread in the former one, of which the first
+  // is its number `first_carried`. What the former reader has handed out is passed here,
+  // and stays in the same hands.
+  void take_over(QueueReader& former, uint64_t first_carried);
+  // A borrow of the former ring was given back: its copy here is not in hand any more.
+  void release_taken_over(const void* payload);
+  // Passes what the ring's first writer has written.
+  void pass_first_writers();
+  // For the master that has renewed the segment itself: what is written here still counts.
+  void ignore_mark();
+
+  // The ring's writer is dead, and no other adopts it: what it left behind an open loan is
+  // read, too, and then it says kSuperseded.
+  void drain_abandoned();
+
   // From now on the position that the writer sees stays as it is: another process may be
   // the reader.
   void let_go() { is_let_go_ = true; }
@@ -219,6 +240,7 @@ class QueueReader {
   static constexpr uint32_t kMaxHands = 64;
   static constexpr uint64_t kNoLimit = UINT64_MAX;
 
+  void forget_taken_over();
   Result find(Ring::Record& record);
   Result next(Message& message, Ring::Record& record);
   bool is_dropped() const;
@@ -239,6 +261,7 @@ class QueueReader {
   uint32_t borrow_count_ = 0;
   bool freed_room_ = false;
   bool is_let_go_ = false;
+  bool is_abandoned_ = false;
   bool is_corrupt_ = false;
   std::array<Held, ESHM_MAX_BORROWS + kMaxHands> held_;
 };

@@ -253,10 +253,21 @@ uint64_t Attachment::end_of_queue(Direction direction) const {
   return data_[direction].publish_line().published.load(memory_order_acquire);
 }
 
+void Attachment::reserve_seat(const Holder& slave) {
+  layout::SeatLine& seat = page().seat;
+  seat.reserved_pid.store(slave.process.pid, memory_order_relaxed);
+  seat.reserved_for.store(slave.incarnation, memory_order_release);
+}
+
 void Attachment::free_reserved_seat(bool slave_came) {
-  if (replaced == nullptr) return;
-  if (!slave_came && replaced->is_held(layout::kSlaveByte)) return;
-  page().seat.reserved_for.store(0, memory_order_release);
+  layout::SeatLine& seat = page().seat;
+  if (replaced != nullptr) {
+    if (!slave_came && replaced->is_held(layout::kSlaveByte)) return;
+  } else if (seat.reserved_for.load(memory_order_relaxed) == 0 ||
+             segment_->is_held(layout::kSlaveByte)) {
+    return;  // else that slave died on its way, and the master that kept its seat, too
+  }
+  seat.reserved_for.store(0, memory_order_release);
   replaced.reset();
 }
 
@@ -274,27 +285,49 @@ ESHMStats stats_in(const layout::ControlPage& page) {
   return stats;
 }
 
-void mark_superseded(const Settings& settings, SegmentFile& segment, int32_t successor_pid) {
-  layout::MarkLine& mark = segment.page().mark;
-  DataMapping queues[2];
-  for (const Direction direction : layout::kDirections) {
-    if (segment.plan().geometry[direction].delivery != ESHM_DELIVERY_QUEUE) continue;
-    // If this fails, no end position is recorded: the slave reads nothing more of that queue
-    // until it has moved, and then up to `published` as it finds it.
-    (void)DataMapping::map(settings, segment, direction, false, queues[direction]);
-  }
-  mark.successor_pid.store(successor_pid, memory_order_relaxed);
+namespace {
+
+// The end positions of the directions that have a publish line here are recorded.
+void set_mark(layout::MarkLine& line, uint32_t mark, int32_t successor_pid,
+              const layout::PublishLine* const (&queues)[2]) {
+  line.successor_pid.store(successor_pid, memory_order_relaxed);
   // MK1 -> R5 (readers drop what they copied), W6 (writers learn it).
-  mark.superseded.store(1, memory_order_release);
+  line.superseded.store(mark, memory_order_release);
   // Pairs with the fence behind a publication: a writer that does not see the
   // mark has published what is seen below.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   for (const Direction direction : layout::kDirections) {
-    if (queues[direction].data() == nullptr || mark.end_position[direction].load() != 0) continue;
-    const uint64_t end =
-        queues[direction].publish_line().published.load(memory_order_acquire);
-    mark.end_position[direction].store(end + 1, memory_order_release);  // MK2
+    if (queues[direction] == nullptr || line.end_position[direction].load() != 0) continue;
+    const uint64_t end = queues[direction]->published.load(memory_order_acquire);
+    line.end_position[direction].store(end + 1, memory_order_release);  // MK2
   }
+}
+
+bool is_queue(const layout::ChannelGeometry& geometry) {
+  return geometry.delivery == ESHM_DELIVERY_QUEUE;
+}
+
+}  // namespace
+
+void Attachment::mark(uint32_t mark, int32_t successor_pid) const {
+  const layout::PublishLine* queues[2] = {};
+  for (const Direction direction : layout::kDirections) {
+    if (is_queue(geometry(direction))) queues[direction] = &data_[direction].publish_line();
+  }
+  set_mark(page().mark, mark, successor_pid, queues);
+}
+
+void mark_superseded(const Settings& settings, SegmentFile& segment, int32_t successor_pid) {
+  DataMapping areas[2];
+  const layout::PublishLine* queues[2] = {};
+  for (const Direction direction : layout::kDirections) {
+    if (!is_queue(segment.plan().geometry[direction])) continue;
+    // If this fails, no end position is recorded: the slave reads nothing more of that queue
+    // until it has moved, and then up to `published` as it finds it.
+    (void)DataMapping::map(settings, segment, direction, false, areas[direction]);
+    if (areas[direction].data() != nullptr) queues[direction] = &areas[direction].publish_line();
+  }
+  set_mark(segment.page().mark, layout::kSuperseded, successor_pid, queues);
 }
 
 void wake_all_waiters(SegmentFile& segment) {

@@ -95,6 +95,12 @@ class Attachment {
 
   // Master: the segment that this one replaced, as long as its slave may come over.
   std::shared_ptr<SegmentFile> replaced;
+  // Slave: this seat was kept for it. It ends the reservation when it has come over.
+  bool has_reserved_seat = false;
+  // Keeps the seat for the slave of another segment.
+  void reserve_seat(const Holder& slave);
+  // Sets the mark, with both areas mapped.
+  void mark(uint32_t mark, int32_t successor_pid) const;
   // Frees the seat that is kept for that slave once it has come, or is dead.
   void free_reserved_seat(bool slave_came);
 

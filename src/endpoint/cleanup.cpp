@@ -2,7 +2,9 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
+#include "endpoint/naming.h"
 #include "endpoint/waiting.h"
 
 namespace eshm::endpoint {
@@ -34,6 +36,19 @@ Failure clean_up_name(const Settings& settings, ESHMRole role,
   if (failure == 0 || failure == ENOENT) return success();
   return fail(ESHM_ERROR_SHM_DELETE,
               about(settings) + "cannot be removed: " + std::strerror(failure), failure);
+}
+
+void clean_up_renewed(const Settings& settings, uint64_t own) {
+  Found found = inspect_name(settings);
+  if (found.finding != layout::Finding::kFine || found.plan.identity.auto_cleanup == 0) return;
+  std::shared_ptr<SegmentFile> segment;
+  if (SegmentFile::open(settings, std::move(found), segment)) return;
+  Succession succession(segment);
+  const bool is_ours =
+      succession.try_take() && segment->is_named(settings) &&
+      segment->page().seat.reserved_for.load(std::memory_order_acquire) == own &&
+      !segment->is_held(layout::kMasterByte);
+  if (is_ours) os::unlink_name(os::object_path(settings.name));
 }
 
 }  // namespace eshm::endpoint

@@ -16,4 +16,8 @@ constexpr uint64_t kCleanupPatienceNs = 1'000 * os::kNsPerMs;
 Failure clean_up_name(const Settings& settings, ESHMRole role,
                       const std::shared_ptr<SegmentFile>& segment, uint64_t patience_ns);
 
+// A slave's: its master has renewed the link with a segment that keeps a seat for it, and
+// died. Removes the name of that one. `own`: the slave's incarnation. Never waits.
+void clean_up_renewed(const Settings& settings, uint64_t own);
+
 }  // namespace eshm::endpoint

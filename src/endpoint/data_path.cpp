@@ -72,7 +72,7 @@ bool DataPath::found_corrupt() const {
 }
 
 void DataPath::wake_waiting_calls() {
-  channel::ring(attachment_->incoming_wake());
+  channel::ring(incoming_.wake());
   channel::ring(attachment_->page().room_wake[attachment_->outgoing()].line);
 }
 
@@ -93,6 +93,37 @@ bool DataPath::finish_move(Move& move, Verdicts verdicts, Locking locking) {
   // A call that reads from the new master may answer it at once.
   incoming_.inbox().state().set_verdict(verdicts.for_read);
   outgoing_.state().set_verdict(verdicts.for_write);
+  // Now all is carried over, and nothing new has been written. A master that renewed the
+  // former segment loads it, with acquire, before it reads here.
+  if (attachment_->has_reserved_seat) {
+    attachment_->page().seat.reserved_for.store(0, memory_order_release);
+  }
+  return true;
+}
+
+void DataPath::renew(Move& move, bool stays_reading, channel::QueueWriter& former_queue) {
+  const BothLocks locks(outgoing_.lock(), incoming_.lock(), Locking::kWait);
+  const std::shared_ptr<Attachment> former = attachment_;
+  former_queue = outgoing_.end().queue;
+  outgoing_.finish_move(move);
+  move.is_writer_dead = true;  // if the slave does not live there
+  if (stays_reading) {
+    incoming_.stay(move.next);
+  } else {
+    incoming_.finish_move(move);
+  }
+  attachment_ = move.next;
+  // MK1, after everything else: until here a slave reads on, and after it finds all of it.
+  former->mark(layout::kRenewed, os::self().pid);
+  note_whether_untidy();
+}
+
+bool DataPath::follow_slave(Move& move, bool has_come, Locking locking) {
+  const BothLocks locks(outgoing_.lock(), incoming_.lock(), locking);
+  if (!locks) return false;
+  move.copies = has_come ? Copies::kComplete : Copies::kPart;
+  incoming_.finish_move(move);
+  note_whether_untidy();
   return true;
 }
 

@@ -67,6 +67,13 @@ class DataPath {
   void prepare_move(Move& move) { outgoing_.prepare_move(move); }
   // Exchanges the segment, and the verdicts with it.
   bool finish_move(Move& move, Verdicts verdicts, Locking locking);
+  // A master's: exchanges the segment, and marks the former one as renewed. With
+  // `stays_reading` this end goes on reading there, until follow_slave(). Waits for the
+  // locks. `former_queue`: the end that was left.
+  void renew(Move& move, bool stays_reading, channel::QueueWriter& former_queue);
+  // From now on it reads in the segment of that same move. `has_come`: its slave has
+  // written there what was unread; else it is dead, and the former segment is read dry.
+  bool follow_slave(Move& move, bool has_come, Locking locking);
   // The role is over for this process. Its lock is released when nothing is out on
   // loan or borrowed: a successor would overwrite that, or be overwritten by it.
   bool leave_role(Locking locking);

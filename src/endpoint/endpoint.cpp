@@ -72,6 +72,15 @@ Endpoint::Endpoint(const Settings& settings, std::unique_ptr<Attachment> attachm
   data_.set_in_call_upkeep(&upkeep_, settings_.use_threads ? kCallsPerUpkeep : 1);
 }
 
+namespace {
+
+bool is_renewed_without_us(const Attachment& link) {
+  return link.role() == ESHM_ROLE_SLAVE &&
+         link.page().mark.has_successor.load(std::memory_order_acquire) != 0;
+}
+
+}  // namespace
+
 Failure Endpoint::close() {
   if (settings_.use_threads) Service::remove(&upkeep_);
   Waiters::remove(data_.incoming());
@@ -82,12 +91,14 @@ Failure Endpoint::close() {
   Failure failure;
   Attachment& link = data_.attachment();
   try {
-    failure = clean_up_name(settings_, settings_.role, link.segment_ptr(), kCleanupPatienceNs);
+    failure = clean_up_name(settings_, settings_.role, upkeep_.named_segment(), kCleanupPatienceNs);
+    if (is_renewed_without_us(link)) clean_up_renewed(settings_, link.incarnation());
   } catch (const std::bad_alloc&) {
     failure = fail(ESHM_ERROR_SHM_DELETE, "out of memory", ENOMEM);  // short: allocates nothing
   }
   // Before the lock is dropped: a process that finds it free knows why.
   link.own_record().left.store(link.incarnation(), memory_order_release);
+  upkeep_.leave_other_segments();
   return failure;
 }
 

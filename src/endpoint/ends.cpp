@@ -37,6 +37,39 @@ void ReadEnd::consume_handed_out() {
   ring_for_room();
 }
 
+void ReadEnd::take_over(ReadEnd& former, uint64_t first_carried, uint64_t copy) {
+  if (is_queue != former.is_queue) return;
+  if (is_queue) {
+    queue.take_over(former.queue, first_carried);
+    ring_for_room();
+  } else if (former.latest.last_read() >= first_carried && copy != 0) {
+    latest.pass(copy);
+  }
+}
+
+void ReadEnd::release_taken_over(const channel::Borrowed& borrowed) {
+  if (!is_queue) return;
+  queue.release_taken_over(borrowed.data);
+  ring_for_room();
+}
+
+void ReadEnd::pass_first_writers() {
+  if (!is_queue) return latest.pass_first_writers();
+  queue.pass_first_writers();
+  ring_for_room();
+}
+
+void ReadEnd::drain_abandoned() {
+  ignore_mark();
+  queue.drain_abandoned();
+}
+
+void ReadEnd::ignore_mark() {
+  superseded = &channel::kNoMark;
+  latest.ignore_mark();
+  queue.ignore_mark();
+}
+
 bool ReadEnd::drain_to_mark() {
   const uint64_t end = end_position->load(std::memory_order_acquire);  // MK2
   if (!is_queue || end == 0) return false;

@@ -92,6 +92,17 @@ struct ReadEnd {
   // Of a superseded queue, what was committed before the mark may still be
   // read. False while it is not known how much that is.
   bool drain_to_mark();
+
+  // This segment begins with copies of the former one's unread messages, of which the
+  // first is its number `first_carried`: what was read there is not read again.
+  // `copy`: of a LATEST channel: the number here of the value that was carried over.
+  void take_over(ReadEnd& former, uint64_t first_carried, uint64_t copy);
+  void release_taken_over(const channel::Borrowed& borrowed);
+  void pass_first_writers();
+  // See QueueReader. What a LATEST channel's dead writer left counts in spite of the mark.
+  void drain_abandoned();
+  // For the master that has marked the segment itself: what the slave writes still counts.
+  void ignore_mark();
   uint32_t borrows_out() const { return is_queue ? queue.borrows_out() : latest.borrows_out(); }
 
  private:

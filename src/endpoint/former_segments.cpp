@@ -24,19 +24,26 @@ bool is_wanted(const FormerReadEnd& former) {
 
 }  // namespace
 
-channel::WriteResult carry_messages(const channel::QueueWriter& from, uint64_t& cursor,
-                                    uint64_t end, WriteEnd& to, uint64_t& count) {
+channel::WriteResult carry_messages(const channel::QueueWriter& from, Carried& carried,
+                                    uint64_t end, WriteEnd& to) {
+  if (carried.cursor == channel::QueueWriter::kFromReader) {
+    carried.begin = carried.cursor = from.readers_position();
+  }
   for (;;) {
-    const uint64_t before = cursor;
+    const uint64_t before = carried.cursor;
     channel::QueueWriter::Unread unread;
-    if (!from.next_unread(cursor, unread, end)) return channel::WriteResult::kDone;
+    if (!from.next_unread(carried.cursor, unread, end)) return channel::WriteResult::kDone;
     if (unread.size > to.largest) continue;  // the new master takes smaller ones
     const channel::WriteResult result = to.write(unread.payload, unread.size, unread.timestamp_ns);
     if (result != channel::WriteResult::kDone) {
-      cursor = before;
+      carried.cursor = before;
       return result;
     }
-    count += !unread.is_held;
+    carried.count += !unread.is_held;
+    // A held one would have got the next number.
+    if (carried.first == 0) {
+      carried.first = unread.is_held ? from.newest_number() + 1 : unread.number;
+    }
     if (channel::is_announced(*to.wake)) channel::ring_announced(*to.wake);
   }
 }
@@ -55,8 +62,10 @@ channel::WriteResult FormerOutgoing::carry_over(WriteEnd& to, uint64_t& count) {
   for (auto former = segments_.rbegin(); former != segments_.rend(); ++former) {
     if (!former->is_carried) continue;
     const channel::QueueWriter& from = former->end.queue;
+    const uint64_t count_before = former->carried.count;
     const channel::WriteResult result =
-        carry_messages(from, former->cursor, from.end_position(), to, count);
+        carry_messages(from, former->carried, from.end_position(), to);
+    count += former->carried.count - count_before;
     if (result != channel::WriteResult::kDone) return result;
     former->is_carried = false;
     --carried_;
@@ -85,10 +94,15 @@ void FormerIncoming::keep(std::list<FormerReadEnd>& room) {
 }
 
 bool FormerIncoming::release(const channel::Borrowed& borrowed) {
-  for (FormerReadEnd& former : segments_) {
-    if (former.end.release(borrowed)) return true;
+  bool is_released = false;
+  for (FormerReadEnd& former : segments_) {  // oldest first: later ones may have it in hand, too
+    if (is_released) {
+      former.end.release_taken_over(borrowed);
+    } else {
+      is_released = former.end.release(borrowed);
+    }
   }
-  return false;
+  return is_released;
 }
 
 void FormerIncoming::drop_unwanted(std::list<FormerReadEnd>& dropped) {

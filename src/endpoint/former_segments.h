@@ -14,11 +14,19 @@
 
 namespace eshm::endpoint {
 
+// How far a former channel's unread messages have been written to the next one.
+struct Carried {
+  uint64_t begin = 0;  // QUEUE: the reader's position when it began
+  uint64_t cursor = channel::QueueWriter::kFromReader;  // QUEUE: how far it has been
+  uint64_t count = 0;  // messages that count in the next segment
+  uint64_t first = 0;  // number there of the first of them; 0: none
+};
+
 struct FormerWriteEnd {
   std::shared_ptr<Attachment> attachment;
   WriteEnd end;
   bool is_carried = false;  // its queue's rest is being carried over
-  uint64_t cursor = 0;      // how far it has been
+  Carried carried;
 };
 
 struct FormerReadEnd {
@@ -75,8 +83,8 @@ class FormerIncoming {
 
 // Writes one unread message after another to `to`, up to `end` in the former queue.
 // kDone: that end is reached.
-channel::WriteResult carry_messages(const channel::QueueWriter& from, uint64_t& cursor,
-                                    uint64_t end, WriteEnd& to, uint64_t& count);
+channel::WriteResult carry_messages(const channel::QueueWriter& from, Carried& carried,
+                                    uint64_t end, WriteEnd& to);
 
 template <class Take>
 int FormerIncoming::take(const Take& take) {

@@ -74,17 +74,38 @@ void Inbox::leave(bool is_superseded) {
   end_.queue.let_go();
 }
 
-void Inbox::finish_move(Move& move, const std::shared_ptr<Attachment>& former) {
+void Inbox::finish_move(Move& move, const std::shared_ptr<Attachment>& former,
+                        const Attachment& next) {
   FormerReadEnd& kept = move.incoming.front();
   kept.attachment = former;
   kept.end = std::exchange(end_, move.ends.in);
-  kept.is_unread = kept.end.is_queue;
-  if (kept.is_unread && !kept.end.drain_to_mark()) {
-    // Its master ended without a mark.
-    kept.end.queue.drain_to(former->end_of_queue(former->incoming()));
+  const layout::SeatLine& seat = next.page().seat;
+  const uint64_t first_carried =
+      seat.first_carried[next.incoming()].load(memory_order_relaxed);
+  if (move.copies == Copies::kComplete && first_carried != 0) {
+    end_.take_over(kept.end, first_carried,
+                   seat.newest_copy[next.incoming()].load(memory_order_relaxed));
+  } else {
+    if (move.copies == Copies::kPart) end_.pass_first_writers();
+    keep_unread(kept, move.is_writer_dead);
   }
   former_.keep(move.incoming);
   reads_elsewhere_ = reads_elsewhere_ || former_.have_unread();
+}
+
+// What is unread is still to be read there.
+void Inbox::keep_unread(FormerReadEnd& kept, bool is_writer_dead) {
+  if (is_writer_dead) {
+    kept.end.drain_abandoned();
+    kept.is_unread = kept.end.is_queue || kept.end.has_unread(true);
+    return;
+  }
+  kept.is_unread = kept.end.is_queue;
+  // Without a mark its master has ended.
+  if (kept.is_unread && !kept.end.drain_to_mark()) {
+    const Attachment& former = *kept.attachment;
+    kept.end.queue.drain_to(former.end_of_queue(former.incoming()));
+  }
 }
 
 }  // namespace eshm::endpoint

@@ -56,7 +56,10 @@ class Inbox {
   // Whether take() would answer something other than NO_DATA.
   bool is_ready(bool thorough);
   bool release(const channel::Borrowed& borrowed) {
-    return end_.release(borrowed) || former_.release(borrowed);
+    if (end_.release(borrowed)) return true;
+    if (!former_.release(borrowed)) return false;
+    end_.release_taken_over(borrowed);
+    return true;
   }
 
   const ReadEnd& end() const { return end_; }
@@ -80,7 +83,9 @@ class Inbox {
 
   // Leaves the segment for the move's. What is unread in its queue is still read first:
   // up to the mark, or to its end if the segment has no mark.
-  void finish_move(Move& move, const std::shared_ptr<Attachment>& former);
+  void finish_move(Move& move, const std::shared_ptr<Attachment>& former, const Attachment& next);
+  // The mark of this segment does not count: see ReadEnd::ignore_mark.
+  void ignore_mark() { end_.ignore_mark(); }
   FormerIncoming& former() { return former_; }
 
  private:
@@ -92,6 +97,7 @@ class Inbox {
   int answer_without_message() const;
   int answer_under_mark() const;
   void note_message(const ReadEnd& end, Taken& taken);
+  static void keep_unread(FormerReadEnd& kept, bool is_writer_dead);
 
   const ESHMRole role_;
   PathState state_;

@@ -64,8 +64,13 @@ Inbox::Counts IncomingPath::counts() const {
 
 void IncomingPath::finish_move(Move& move) {
   const std::shared_ptr<Attachment> former = std::exchange(attachment_, move.next);
-  inbox_.finish_move(move, former);
-  aim_calls();
+  inbox_.finish_move(move, former, *attachment_);
+  show_life_in(attachment_);
+}
+
+void IncomingPath::stay(const std::shared_ptr<Attachment>& next) {
+  inbox_.ignore_mark();
+  show_life_in(next);
 }
 
 void IncomingPath::prepare_to_wait(uint64_t now_ns) {

@@ -53,6 +53,9 @@ class IncomingPath final : public Path, public Waiters::Listened {
   Inbox& inbox() { return inbox_; }
   const Inbox& inbox() const { return inbox_; }
   void finish_move(Move& move);
+  // This end has its role in `next` from now on, and still reads here.
+  void stay(const std::shared_ptr<Attachment>& next);
+  layout::WakeLine& wake() const { return attachment_->incoming_wake(); }  // upkeep's, no lock
 
  private:
   int take(Request request, uint32_t timeout_ms, Taken& taken);

@@ -8,18 +8,6 @@
 namespace eshm::endpoint {
 namespace {
 
-// A private copy: a peer may write rubbish there.
-std::string text_in(const SegmentFile& segment, const layout::ChannelGeometry& geometry) {
-  std::string text(geometry.type_text_bytes, ' ');
-  const ssize_t got =
-      pread(segment.file().get(), &text[0], text.size(), off_t(geometry.type_text_offset));
-  text.resize(size_t(std::max<ssize_t>(got, 0)));
-  for (char& c : text) {
-    if (c < 0x20 || c == 0x7f) c = '?';
-  }
-  return text;
-}
-
 bool begins_a_field(char c) { return c == '{' || c == ',' || c == '}'; }
 
 // The piece between separators in which two texts begin to differ.
@@ -47,6 +35,19 @@ std::string difference(const std::string& theirs, const std::string& ours) {
 
 }  // namespace
 
+// A private copy: a peer may write rubbish there.
+std::string type_text_in(const SegmentFile& segment, layout::Direction direction) {
+  const layout::ChannelGeometry& geometry = segment.plan().geometry[direction];
+  std::string text(geometry.type_text_bytes, ' ');
+  const ssize_t got = pread(segment.locks().fd().get(), &text[0], text.size(),
+                            off_t(geometry.type_text_offset));
+  text.resize(size_t(std::max<ssize_t>(got, 0)));
+  for (char& c : text) {
+    if (c < 0x20 || c == 0x7f) c = '?';
+  }
+  return text;
+}
+
 int write_type_texts(const Settings& settings, const SegmentFile& segment) {
   for (const layout::Direction direction : layout::kDirections) {
     const std::string& text = settings.type_text[direction];
@@ -63,7 +64,7 @@ Failure compare_types(const Settings& settings, const SegmentFile& segment) {
     const layout::ChannelGeometry& geometry = segment.plan().geometry[direction];
     const uint64_t ours = settings.shape[direction].type_fingerprint;
     if (layout::types_fit(geometry.type_fingerprint, ours)) continue;
-    const std::string theirs = text_in(segment, geometry);
+    const std::string theirs = type_text_in(segment, direction);
     return fail(ESHM_ERROR_TYPE_MISMATCH,
                 about(settings) + name_of(direction) + " carries " + shortened(theirs) + " (" +
                     std::to_string(geometry.type_fingerprint) + "), this end uses " +

@@ -10,6 +10,9 @@ namespace eshm::endpoint {
 // The creator's texts, into a segment that has no name yet. Returns 0 or the errno.
 int write_type_texts(const Settings& settings, const SegmentFile& segment);
 
+// What the segment's creator wrote there; "" for none.
+std::string type_text_in(const SegmentFile& segment, layout::Direction direction);
+
 // TYPE_MISMATCH where this end and the segment name unlike types.
 Failure compare_types(const Settings& settings, const SegmentFile& segment);
 

@@ -10,6 +10,13 @@
 
 namespace eshm::endpoint {
 
+// What the reader's next segment holds of its former one.
+enum class Copies {
+  kNone,      // what is unread there is still to be read there
+  kPart,      // some copies and nothing else: they are passed, and the former one is read
+  kComplete,  // all that was unread, before anything new
+};
+
 struct Move {
   Move() : outgoing(1), incoming(1) {}
   void start(std::shared_ptr<Attachment> to) {
@@ -22,10 +29,11 @@ struct Move {
   // Nodes for what is kept of the former segment; what is left here is not wanted.
   std::list<FormerWriteEnd> outgoing;
   std::list<FormerReadEnd> incoming;
-  // What has been written to `next` already.
-  uint64_t cursor = 0;           // QUEUE: how far the former queue is carried over
-  uint64_t carried_count = 0;    // messages that count in `next`
-  uint64_t carried_newest = 0;   // LATEST: number of the value that was carried over
+  // What has been written to `next` already. LATEST: `first` is the number of the value.
+  Carried carried;
+  // For this end's reader.
+  Copies copies = Copies::kNone;
+  bool is_writer_dead = false;  // of the former segment, and no other will adopt that
 };
 
 }  // namespace eshm::endpoint

@@ -31,6 +31,8 @@ const char* text_of(ESHMEvent event) {
       return "a new peer is there";
     case ESHM_EVENT_SUPERSEDED:
       return "another process has taken this one's place";
+    case ESHM_EVENT_RENEWED:
+      return "its name was gone: it has it again";
     case ESHM_EVENT_GAVE_UP:
       return "no new master came: given up";
   }

@@ -15,6 +15,8 @@ int OutgoingPath::refuse_under_mark() const {
   // The process that marked a queue may have died before it recorded where the
   // queue ends. The next one records it, and must find nothing written since.
   if (role_ == ESHM_ROLE_MASTER) return ESHM_ERROR_SUPERSEDED;
+  // Its master still reads here.
+  if (end_.superseded->load(memory_order_relaxed) == layout::kRenewed) return ESHM_SUCCESS;
   // A slave's newest value and its queue move with it; a value that it writes
   // during the move would not.
   return end_.is_queue ? ESHM_SUCCESS : ESHM_ERROR_TIMEOUT;
@@ -120,7 +122,7 @@ void OutgoingPath::carry_committed(Move& move) {
     end = end_.queue.committed_position();
   }
   const channel::WriteResult result =
-      carry_messages(end_.queue, move.cursor, end, move.ends.out, move.carried_count);
+      carry_messages(end_.queue, move.carried, end, move.ends.out);
   if (result == channel::WriteResult::kCorrupt) (void)code_of(result);
 }
 
@@ -139,7 +141,7 @@ void OutgoingPath::copy_newest(Move& move) {
       number = end_.latest.newest_number();
       newest = end_.latest.newest(size);
     }
-    if (newest == nullptr || size > move.ends.out.largest || number == move.carried_newest) return;
+    if (newest == nullptr || size > move.ends.out.largest || number == move.carried.first) return;
     try {
       value.resize(size);
     } catch (const std::bad_alloc&) {
@@ -154,8 +156,8 @@ void OutgoingPath::copy_newest(Move& move) {
         channel::WriteResult::kDone) {
       return;
     }
-    move.carried_newest = number;
-    ++move.carried_count;
+    move.carried.first = number;
+    ++move.carried.count;
     channel::ring(*move.ends.out.wake);
     return;
   }
@@ -165,24 +167,44 @@ void OutgoingPath::finish_move(Move& move) {
   FormerWriteEnd& former = move.outgoing.front();
   former.attachment = std::exchange(attachment_, move.next);
   former.end = std::exchange(end_, move.ends.out);
-  aim_calls();
+  show_life_in(attachment_);
   written_elsewhere_ += former.end.written();
   former.is_carried = former.end.is_queue;
-  former.cursor = move.cursor;
-  written_elsewhere_ -= move.carried_count;  // they count here
-  if (!former.end.is_queue && former.end.latest.newest_number() != move.carried_newest) {
+  former.carried = move.carried;
+  written_elsewhere_ -= move.carried.count;  // they count here
+  if (!former.end.is_queue && former.end.latest.newest_number() != move.carried.first) {
     size_t size = 0;
     const std::byte* const newest = former.end.latest.newest(size);
     const bool is_written =
         newest != nullptr && size <= end_.largest &&
         end_.write(newest, size, os::monotonic_ns()) == channel::WriteResult::kDone;
     if (is_written) {
+      move.carried.first = former.end.latest.newest_number();
       --written_elsewhere_;
       channel::ring(*end_.wake);
     }
   }
   former_.keep(move.outgoing);
   if (former_.is_carrying()) (void)carry_over();
+  note_first_carried(former, move);
+}
+
+// For a reader that comes over to the copies: it knows what it has read of them.
+void OutgoingPath::note_first_carried(const FormerWriteEnd& former, const Move& move) const {
+  const layout::Direction direction = attachment_->outgoing();
+  uint64_t first = move.carried.first;
+  if (former.end.is_queue) {
+    first = former.carried.first != 0 ? former.carried.first : former.end.queue.newest_number() + 1;
+  }
+  layout::SeatLine& seat = attachment_->page().seat;
+  seat.first_carried[direction].store(first, memory_order_relaxed);
+  // The copy is the last that was written here.
+  if (!end_.is_queue) seat.newest_copy[direction].store(end_.latest.newest_number(), memory_order_relaxed);
+}
+
+void OutgoingPath::pass_consumed(const channel::QueueWriter& before, uint64_t begin) {
+  const std::lock_guard<os::WordLock> lock(lock_);
+  if (end_.is_queue) end_.queue.pass_consumed(before, begin, before.readers_position());
 }
 
 void OutgoingPath::carry_over_now() {

@@ -35,6 +35,9 @@ class OutgoingPath final : public Path {
   // Leaves the segment for the move's. What was written since prepare_move() is
   // written again there, the newest value or the rest of a queue.
   void finish_move(Move& move);
+  // The seat of a reader that died in the segment before is free: what it had consumed
+  // there, since `begin`, is not shown to the next one. Takes the lock.
+  void pass_consumed(const channel::QueueWriter& before, uint64_t begin);
   // Continues what a move has left to do.
   int carry_over();
   // The same, taking the lock.
@@ -51,6 +54,7 @@ class OutgoingPath final : public Path {
   void wake_reader();
   void copy_newest(Move& move);
   void carry_committed(Move& move);
+  void note_first_carried(const FormerWriteEnd& former, const Move& move) const;
   int code_of(channel::WriteResult result);
 
   PathState state_;

@@ -28,13 +28,13 @@ class Path {
   // Under the lock: calls show no life any more, since the role is over.
   void end_calls() {
     are_calls_over_ = true;
-    aim_calls();
+    show_life_in(lives_in_);
   }
   // Whether calls hide from the peer that this process lives. Takes the lock.
   void hold_calls(bool is_held) {
     const std::lock_guard<os::WordLock> lock(lock_);
     are_calls_held_ = is_held;
-    aim_calls();
+    show_life_in(lives_in_);
   }
   uint64_t parks() const { return parks_.load(std::memory_order_relaxed); }
 
@@ -45,7 +45,7 @@ class Path {
         kind_(kind),
         attachment_(std::move(attachment)) {
     lock_.time_as(kind == layout::kWriting ? os::TimedLock::kWrite : os::TimedLock::kRead);
-    aim_calls();
+    show_life_in(attachment_);
   }
   ~Path() = default;
 
@@ -66,10 +66,12 @@ class Path {
     calls_->store(calls_->load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   }
 
-  // Under the lock, after the attachment was exchanged.
-  void aim_calls() {
+  // Under the lock. The segment where this end has its role: the attachment, but for a
+  // master that reads in the former one until its slave has come over.
+  void show_life_in(const std::shared_ptr<Attachment>& segment) {
+    lives_in_ = segment;
     const bool is_seen = !are_calls_held_ && !are_calls_over_;
-    calls_ = is_seen ? &attachment_->own_calls(kind_) : &unseen_calls_;
+    calls_ = is_seen ? &lives_in_->own_calls(kind_) : &unseen_calls_;
   }
   bool are_calls_over() const { return are_calls_over_; }
 
@@ -98,6 +100,7 @@ class Path {
   uint32_t upkeep_mask_ = 0;
   std::atomic<uint64_t>* calls_ = nullptr;  // under the lock, as what follows
   std::shared_ptr<Attachment> attachment_;
+  std::shared_ptr<Attachment> lives_in_;
   bool are_calls_held_ = false;
   bool are_calls_over_ = false;
   std::atomic<uint64_t> unseen_calls_{0};

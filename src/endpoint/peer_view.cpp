@@ -5,6 +5,14 @@ namespace eshm::endpoint {
 using std::memory_order_relaxed;
 using std::memory_order_release;
 
+namespace {
+
+ESHMRole peer_of(const Attachment& attachment) {
+  return attachment.role() == ESHM_ROLE_MASTER ? ESHM_ROLE_SLAVE : ESHM_ROLE_MASTER;
+}
+
+}  // namespace
+
 PeerView::PeerView(const Settings& settings, ESHMRole own_role)
     : watch_(settings.stale_threshold_ms * os::kNsPerMs, own_role == ESHM_ROLE_SLAVE,
              silence_of(settings, !settings.use_threads)) {}
@@ -13,6 +21,14 @@ PeerView::Events PeerView::check(const Attachment& attachment, uint64_t now_ns) 
   const bool must_probe = must_probe_.exchange(false, memory_order_relaxed);
   const Events events = see(attachment, watch_, now_ns, must_probe);
   show(events, attachment);
+  return events;
+}
+
+PeerView::Events PeerView::check_until_gone(const Attachment& former, uint64_t now_ns) {
+  const Sighting sighting = sight_holder(former.segment(), peer_of(former), watch_, now_ns, false);
+  if (!sighting.holds_lock) return {};
+  const Events events = feed(watch_, sighting);
+  show(events, former);
   return events;
 }
 
@@ -33,9 +49,11 @@ PeerView::Events PeerView::take_over(const Ahead& ahead, const Attachment& next)
 
 PeerView::Events PeerView::see(const Attachment& attachment, PeerWatch& watch, uint64_t now_ns,
                                bool must_probe) {
-  const ESHMRole peer =
-      attachment.role() == ESHM_ROLE_MASTER ? ESHM_ROLE_SLAVE : ESHM_ROLE_MASTER;
-  const Sighting sighting = sight_holder(attachment.segment(), peer, watch, now_ns, must_probe);
+  return feed(watch, sight_holder(attachment.segment(), peer_of(attachment), watch, now_ns,
+                                  must_probe));
+}
+
+PeerView::Events PeerView::feed(PeerWatch& watch, const Sighting& sighting) {
   Events events;
   for (auto& event : events) event = watch.see(sighting);
   return events;

@@ -29,7 +29,11 @@ class PeerView {
   // Checks the peer. The caller raises the events.
   Events check(const Attachment& attachment, uint64_t now_ns);
 
-  // A check of the master in a segment that this end is about to move to.
+  // The same in a segment that the peer may be about to leave: a peer that is gone from
+  // there changes nothing.
+  Events check_until_gone(const Attachment& former, uint64_t now_ns);
+
+  // A check of the peer in a segment that this end is about to move to.
   struct Ahead {
     PeerWatch watch;
     Events events;
@@ -40,6 +44,7 @@ class PeerView {
   Events take_over(const Ahead& ahead, const Attachment& next);
 
   bool was_seen() const { return watch_.state() != ESHM_PEER_NEVER_SEEN; }
+  bool is_there() const { return watch_.is_there(); }
   bool is_stale() const { return watch_.state() == ESHM_PEER_STALE; }
   // Dead, left or superseded.
   bool is_lost(const Attachment& attachment) const { return is_lost(watch_, attachment); }
@@ -50,6 +55,7 @@ class PeerView {
  private:
   static Events see(const Attachment& attachment, PeerWatch& watch, uint64_t now_ns,
                     bool must_probe);
+  static Events feed(PeerWatch& watch, const Sighting& sighting);
   static bool is_lost(const PeerWatch& watch, const Attachment& attachment);
   void show(const Events& events, const Attachment& attachment);
   void choose_exit_watch(const Attachment& attachment);

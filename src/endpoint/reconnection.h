@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "endpoint/data_path.h"
 #include "endpoint/notices.h"
@@ -34,7 +35,7 @@ class Reconnection {
   // Something was half done, for want of memory perhaps.
   void try_again_soon() { must_seek_again_ = true; }
 
-  bool is_running() const { return retry_.is_running(); }
+  bool is_running() const { return retry_.is_running() || is_coming_over_; }
   bool is_moving() const { return move_ != nullptr; }
   // What calls answer meanwhile. `is_queue`: of the outgoing channel.
   Verdicts verdicts(bool is_lost, bool is_queue) const;
@@ -43,7 +44,11 @@ class Reconnection {
   void follow_policy(uint64_t now_ns, bool name_changed, Outcome& outcome);
   bool may_leave(uint64_t now_ns);
   void try_to_move(Outcome& outcome);
+  void take_reserved_seat(uint64_t now_ns, bool name_changed);
+  void come_over_when_due(Outcome& outcome);
+  void begin_move(std::unique_ptr<Move> move, Outcome& outcome);
   void finish_move(Outcome& outcome);
+  Copies copies_for(const Move& move) const;
 
   const Settings& settings_;
   DataPath& data_;
@@ -54,6 +59,13 @@ class Reconnection {
   RetryPolicy retry_;
   std::unique_ptr<RoleSeeker> seeker_;
   std::unique_ptr<Move> move_;    // taken, and not exchanged yet
+  // Of a master that renews the link: a seat is to be taken, or is, and both still use
+  // this segment.
+  bool is_coming_over_ = false;
+  std::unique_ptr<Move> seat_;
+  uint64_t next_try_ns_ = 0;
+  std::string refused_;     // why the seat could not be taken, last
+  bool marked_it_ = false;  // the segment that is left: nobody else did
   uint32_t tries_to_move_ = 0;    // that found a data lock held
   bool must_seek_again_ = false;  // a move met a change that was half done
   bool has_given_up_ = false;

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "endpoint/message_types.h"
+#include "endpoint/naming.h"
 #include "os/clock.h"
 
 namespace eshm::endpoint {
@@ -94,7 +95,7 @@ Step RoleSeeker::give_birth() {
   if (must_tidy) succession.try_take();  // cannot fail: no other process knows this file
   const std::string path = os::object_path(settings_.name);
   const std::string abandoned = os::successor_path(settings_.name);
-  const int failure = os::link_unnamed(fresh->segment().file(), path);
+  const int failure = os::link_file(fresh->segment().file(), path);
   if (must_tidy && failure == 0) os::unlink_name(abandoned);  // from here on nothing allocates
   if (failure == EEXIST) return try_again();
   if (failure != 0) {
@@ -148,7 +149,8 @@ Step RoleSeeker::start_afresh(const SegmentPtr& segment) {
   }
   std::unique_ptr<Attachment> fresh;
   if (Failure failure = Attachment::create(settings_, fresh)) return refused(std::move(failure));
-  return install_over(*segment, std::move(fresh));
+  const Naming naming = give_name_over(settings_, *segment, fresh->segment_ptr());
+  return installed(naming, std::move(fresh));
 }
 
 // Another process is master. If it is healthy, this one is refused with its PID; if it
@@ -182,34 +184,22 @@ Step RoleSeeker::supersede(const SegmentPtr& segment) {
   if (Failure failure = Attachment::create(settings_, fresh)) return refused(std::move(failure));
   if (segment->is_held(layout::kSlaveByte)) {
     const Holder slave = read_record(segment->page().slave);
-    fresh->page().seat.reserved_pid.store(slave.process.pid, memory_order_relaxed);
-    fresh->page().seat.reserved_for.store(slave.incarnation, memory_order_release);
+    fresh->reserve_seat(slave);
     fresh->replaced = segment;
   }
-  Step step = install_over(*segment, std::move(fresh));
+  const Naming naming = give_name_over(settings_, *segment, fresh->segment_ptr());
+  Step step = installed(naming, std::move(fresh));
   if (step.verdict == Verdict::kTaken) wake_all_waiters(*segment);
   segment->close_file();
   return step;
 }
 
-// Gives the name to `fresh`. (Under the succession lock of `old`.) A kill at any point does
-// no lasting harm: a marked segment counts as having no master, and the next holder of the
-// lock removes a file left under the successor's name.
-Step RoleSeeker::install_over(SegmentFile& old, std::unique_ptr<Attachment> fresh) {
-  const std::string path = os::object_path(settings_.name);
-  const std::string waiting = os::successor_path(settings_.name);
-  remove_abandoned_successor(settings_);
-  int failure = os::link_unnamed(fresh->segment().file(), waiting);
-  if (failure == 0) {
-    mark_superseded(settings_, old, os::self().pid);
-    failure = os::rename_over(waiting, path);
-    if (failure != 0) os::unlink_name(waiting);
-  }
-  if (failure != 0) {
-    return refused(fail(ESHM_ERROR_SHM_CREATE,
-                        about(settings_) + "cannot be renewed: " + strerror(failure), failure));
-  }
-  return taken(std::move(fresh));
+Step RoleSeeker::installed(const Naming& naming, std::unique_ptr<Attachment> fresh) const {
+  if (naming.is_done()) return taken(std::move(fresh));
+  if (naming.error_number == 0) return try_again();
+  return refused(fail(ESHM_ERROR_SHM_CREATE,
+                      about(settings_) + "cannot be renewed: " + strerror(naming.error_number),
+                      naming.error_number));
 }
 
 Step RoleSeeker::seek_slave() {
@@ -230,6 +220,9 @@ Step RoleSeeker::seek_slave() {
   }
   if (segment->is_superseded()) return try_again();
   if (!segment->is_held(layout::kMasterByte)) return no_master("its master is dead or gone");
+  if (must_be_reserved_ && !is_reserved_for_us(*segment)) {
+    return no_master("it keeps no seat for this slave");
+  }
   if (Failure failure = compare_types(settings_, *segment)) return refused(std::move(failure));
   if (!segment->is_held(layout::kSlaveByte)) return take_seat(segment);
 
@@ -252,22 +245,27 @@ Step RoleSeeker::take_seat(const SegmentPtr& segment) {
       !segment->is_held(layout::kMasterByte)) {
     return try_again();
   }
-  const uint64_t reserved_for =
-      segment->page().seat.reserved_for.load(std::memory_order_acquire);
-  if (reserved_for != 0 && reserved_for != predecessor_) {
+  const bool is_expected = is_reserved_for_us(*segment);
+  if (must_be_reserved_ && !is_expected) return try_again();
+  if (!is_expected && segment->page().seat.reserved_for.load(std::memory_order_acquire) != 0) {
     const int32_t reserved_pid = segment->page().seat.reserved_pid.load(memory_order_relaxed);
     return refused(fail(ESHM_ERROR_ROLE_MISMATCH,
                         about(settings_) + "the slave's seat is kept for PID " +
-                            std::to_string(reserved_pid) + ", whose master was replaced"));
+                            std::to_string(reserved_pid) + ", which has another segment of this link"));
   }
   std::unique_ptr<Attachment> attachment;
   if (Failure failure = Attachment::map(settings_, segment, ESHM_ROLE_SLAVE, attachment)) {
     return without_areas(*segment, ESHM_ROLE_MASTER, std::move(failure));
   }
   if (segment->locks().try_lock(layout::kSlaveByte) != 0) return try_again();
-  segment->page().seat.reserved_for.store(0, memory_order_release);  // it has come over
+  attachment->has_reserved_seat = is_expected;
   attachment->assume_role(settings_, os::random_nonzero());
   return taken(std::move(attachment));
+}
+
+bool RoleSeeker::is_reserved_for_us(const SegmentFile& segment) const {
+  return predecessor_ != 0 &&
+         segment.page().seat.reserved_for.load(std::memory_order_acquire) == predecessor_;
 }
 
 RoleSeeker::Pulse RoleSeeker::compare_signs(const Holder& holder, uint64_t signs) {

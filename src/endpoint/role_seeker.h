@@ -11,6 +11,7 @@
 #include <string>
 
 #include "endpoint/attachment.h"
+#include "endpoint/naming.h"
 
 namespace eshm::endpoint {
 
@@ -36,8 +37,10 @@ class RoleSeeker {
   static constexpr uint64_t kCompareIntervalNs = os::kNsPerMs;
 
   // `predecessor`: incarnation of this slave in the segment that it leaves, or 0.
-  explicit RoleSeeker(const Settings& settings, uint64_t predecessor = 0)
-      : settings_(settings), predecessor_(predecessor) {}
+  // `must_be_reserved`: it leaves that for a seat that is kept for it, and for no other.
+  explicit RoleSeeker(const Settings& settings, uint64_t predecessor = 0,
+                      bool must_be_reserved = false)
+      : settings_(settings), predecessor_(predecessor), must_be_reserved_(must_be_reserved) {}
 
   // One attempt at the role of the settings.
   Step step();
@@ -66,7 +69,6 @@ class RoleSeeker {
   Step adopt(const SegmentPtr& segment);
   Step start_afresh(const SegmentPtr& segment);
   Step supersede(const SegmentPtr& segment);
-  Step install_over(SegmentFile& old, std::unique_ptr<Attachment> fresh);
 
   // Compares a role's holder's signs of life, over a stale threshold.
   Pulse compare_signs(const Holder& holder, uint64_t signs);
@@ -79,9 +81,12 @@ class RoleSeeker {
   Step without_areas(const SegmentFile& segment, ESHMRole holders_role, Failure failure) const;
   Step succession_is_busy(const SegmentFile& segment);
   bool same_shape(const layout::Plan& plan) const;
+  bool is_reserved_for_us(const SegmentFile& segment) const;
+  Step installed(const Naming& naming, std::unique_ptr<Attachment> fresh) const;
 
   const Settings& settings_;
   uint64_t predecessor_;
+  bool must_be_reserved_;
   Watched watched_;
   uint32_t holders_watched_ = 0;
   Watched watched_succession_;

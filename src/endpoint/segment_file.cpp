@@ -257,10 +257,6 @@ bool SegmentFile::is_held(layout::LockByte byte) const {
   return locks_.is_held_elsewhere(byte, held) != 0 || held;
 }
 
-void remove_abandoned_successor(const Settings& settings) {
-  os::unlink_name(os::successor_path(settings.name));
-}
-
 Succession::~Succession() {
   if (!is_taken_) return;
   claim_record(segment_->page().succession);

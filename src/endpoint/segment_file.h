@@ -107,11 +107,6 @@ std::string about(const Settings& settings);
 // "PID 4711", or "PID 4711 of another PID namespace".
 std::string name_of(const Holder& holder);
 
-// Removes the file that a process left which was killed between making and naming a
-// successor. The caller holds the named segment's succession lock, so no other process
-// uses that file.
-void remove_abandoned_successor(const Settings& settings);
-
 // Holds the succession lock of a segment: every change of its roles and of
 // its name is made under it.
 class Succession {

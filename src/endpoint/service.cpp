@@ -9,6 +9,7 @@
 
 #include "os/clock.h"
 #include "os/per_process.h"
+#include "os/shm_object.h"
 
 namespace eshm::endpoint {
 namespace {
@@ -206,8 +207,17 @@ bool Service::take_signs() {
 
 // A long piece of work (moving to another segment) must not delay the other links'
 // heartbeats: they beat in between.
+struct Service::Beating {
+  Service& self;
+  uint64_t& next_tick_ns;
+  void beat_when_due() { self.beat_when_due(os::monotonic_ns(), next_tick_ns); }
+};
+
 void Service::run_due(bool name_changed, uint64_t& next_tick_ns) {
   bool is_name_watch_wanted = false;
+  Beating beating{*this, next_tick_ns};
+  const os::Meanwhile meanwhile(
+      [](void* with) { static_cast<Beating*>(with)->beat_when_due(); }, &beating);
   uint64_t now = os::monotonic_ns();
   for (Served& one : served_) {
     const bool is_woken = name_changed && one.wants_name_watch;

@@ -89,6 +89,7 @@ class Service {
   Failure start(const Settings& settings);
   void run();
   bool wait_until(uint64_t tick_ns);
+  struct Beating;  // run_due, for what takes long in it
   void beat_when_due(uint64_t now, uint64_t& next_tick_ns);
   bool take_signs();
   void run_due(bool name_changed, uint64_t& next_tick_ns);

@@ -1,5 +1,6 @@
 #include "endpoint/upkeep.h"
 
+#include <algorithm>
 #include <new>
 
 namespace eshm::endpoint {
@@ -13,12 +14,17 @@ Upkeep::Upkeep(const Settings& settings, DataPath& data, Notices& notices)
       role_(data.attachment().role()),
       turn_(settings),
       peer_(settings, role_),
-      reconnection_(settings, data, notices, peer_) {
+      reconnection_(settings, data, notices, peer_),
+      renewal_(settings, data, notices, peer_) {
   raise(peer_.check(data_.attachment(), os::monotonic_ns()));
 }
 
 bool Upkeep::end() {
   if (!is_over()) apply(reconnection_.finish_pending_move());
+  // What was read in the former segment is passed in this one.
+  if (!is_over() && renewal_.awaits_slave()) {
+    raise(renewal_.check_slave(os::monotonic_ns(), Locking::kWait));
+  }
   const Attachment& attachment = data_.attachment();
   const bool has_successor =
       attachment.own_record().incarnation.load(memory_order_relaxed) != attachment.incarnation();
@@ -88,17 +94,41 @@ void Upkeep::run(uint64_t now_ns, bool name_changed) {
     if (!has_left_role_.load(memory_order_relaxed)) leave_role();  // it was only tried before
     return;
   }
-  if (!reconnection_.is_moving()) {
-    const PeerView::Events events = peer_.check(data_.attachment(), now_ns);
-    raise(events);
-    if (events[0]) update_verdicts();
-  }
+  if (!reconnection_.is_moving()) check_peer(now_ns);
   if (role_ == ESHM_ROLE_SLAVE) {
     reconnect(now_ns, name_changed);
   } else {
-    data_.attachment().free_reserved_seat(peer_.was_seen());
+    if (!renewal_.awaits_slave()) data_.attachment().free_reserved_seat(peer_.was_seen());
+    keep_name(now_ns);
   }
   if (data_.is_untidy()) data_.tidy_former_segments(locking_);
+}
+
+void Upkeep::check_peer(uint64_t now_ns) {
+  const PeerView::Events events = renewal_.awaits_slave()
+                                      ? renewal_.check_slave(now_ns, locking_)
+                                      : peer_.check(data_.attachment(), now_ns);
+  raise(events);
+  if (events[0]) update_verdicts();
+}
+
+// ---- a master without its name ---------------------------------------------------
+
+// Makes a segment, which may take long: not in a call that stands in for a late thread.
+void Upkeep::keep_name(uint64_t now_ns) {
+  if (locking_ == Locking::kWait) {
+    if (turn_.is_served()) still_beaten_.reserve(still_beaten_.size() + 1);
+    const Renewal::Outcome outcome = renewal_.run(now_ns);
+    if (outcome.former != nullptr && turn_.is_served()) still_beaten_.push_back(outcome.former);
+    if (outcome.is_renewed) raise(ESHM_EVENT_RENEWED);
+    raise(outcome.events);
+    if (outcome.is_superseded) fence(ESHM_ERROR_SUPERSEDED);
+  }
+  if (renewal_.is_under_way()) {
+    const bool was_beaten = was_beaten_.exchange(false, memory_order_relaxed);
+    if (was_beaten || !is_held_.load(memory_order_relaxed)) renewal_.beat();
+    next_due_ns_ = std::min(next_due_ns_, now_ns + kHeartbeatIntervalNs);
+  }
 }
 
 // ---- a slave without its master --------------------------------------------------
@@ -135,6 +165,7 @@ void Upkeep::hold_heartbeat(bool is_held) {
 void Upkeep::beat() {
   if (has_left_role_.load(memory_order_relaxed)) return;
   data_.current()->own_beats().fetch_add(1, memory_order_relaxed);
+  was_beaten_.store(true, memory_order_relaxed);
 }
 
 // ---- the own role ----------------------------------------------------------------
@@ -184,12 +215,17 @@ void Upkeep::leave_role() {
   }
   peer_.end_exit_watch();
   reconnection_.end();
+  renewal_.end();
 }
 
 void Upkeep::update_verdicts() {
   Verdicts verdicts{fence_code_, fence_code_};
   if (fence_code_ == ESHM_SUCCESS && role_ == ESHM_ROLE_SLAVE) {
-    verdicts = reconnection_.verdicts(peer_.is_lost(data_.attachment()),
+    const Attachment& attachment = data_.attachment();
+    // Its master still reads there.
+    const bool is_renewed = attachment.page().mark.superseded.load(memory_order_relaxed) ==
+                            layout::kRenewed;
+    verdicts = reconnection_.verdicts(peer_.is_lost(attachment) && !is_renewed,
                                       data_.outgoing().end().is_queue);
   }
   data_.set_verdicts(verdicts);

@@ -7,7 +7,8 @@
 //
 // Where the decisions are: turn.h (who runs it?), peer_watch.h (is the peer alive?),
 // retry_policy.h (when does a slave try again, and when does it give up?), role_seeker.h
-// (which segment may it attach to?), reconnection.h (how does it move there?).
+// (which segment may it attach to?), reconnection.h (how does it move there?), renewal.h
+// (what does a master do whose name is lost?).
 #pragma once
 
 #include <atomic>
@@ -18,6 +19,7 @@
 #include "endpoint/notices.h"
 #include "endpoint/peer_view.h"
 #include "endpoint/reconnection.h"
+#include "endpoint/renewal.h"
 #include "endpoint/service.h"
 #include "endpoint/turn.h"
 
@@ -33,6 +35,12 @@ class Upkeep final : public Service::Client, public InCallUpkeep {
   // After its last run: exchanges a segment that waits for it, and answers whether this
   // process still has its role, and so the duty to say good-bye and to clean up.
   bool end();
+  // The segment whose name this end may have to remove; and that is said, the end.
+  const std::shared_ptr<SegmentFile>& named_segment() const { return renewal_.named_segment(); }
+  void leave_other_segments() {
+    reconnection_.end();
+    renewal_.end();
+  }
 
   // ---- any thread ----
 
@@ -56,6 +64,8 @@ class Upkeep final : public Service::Client, public InCallUpkeep {
   void run(uint64_t now_ns, bool name_changed);
   void reconnect(uint64_t now_ns, bool name_changed);
   void apply(const Reconnection::Outcome& outcome);
+  void check_peer(uint64_t now_ns);
+  void keep_name(uint64_t now_ns);
   void check_own_role();
   bool check_lock_file();
   void fence(int code);
@@ -77,12 +87,14 @@ class Upkeep final : public Service::Client, public InCallUpkeep {
   std::atomic<bool> has_left_role_{false};
   std::atomic<bool> must_seek_{false};       // a name was made
   std::atomic<bool> is_held_{false};         // no heartbeat is to be seen
+  std::atomic<bool> was_beaten_{false};      // by hand, since upkeep looked
   std::atomic<uint64_t> idle_heartbeat_{0};  // what beats then, and after the role was left
 
   Turn turn_;  // guards what follows
   Locking locking_ = Locking::kWait;  // of this run
   PeerView peer_;
   Reconnection reconnection_;  // a slave's
+  Renewal renewal_;            // a master's
   // Segments that a call moved away from: the service's thread still beats in them until
   // it has asked for needs() again.
   std::vector<std::shared_ptr<Attachment>> still_beaten_;

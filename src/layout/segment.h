@@ -88,19 +88,31 @@ struct ChannelGeometry {
   uint64_t reserved[3];
 };
 
-// 0 while the segment may be used. The name was given, or is about to be
-// given, to another file; nothing that is published here from now on counts.
+// MarkLine::superseded. Superseded: the name was given, or is about to be given, to
+// another file; nothing that is published here from now on counts. Renewed: the master
+// writes in the file that it has renewed the link with; it reads here until its slave,
+// which has taken its seat there, has come over.
+constexpr uint32_t kSuperseded = 1;
+constexpr uint32_t kRenewed = 2;
+
 struct MarkLine {
-  std::atomic<uint32_t> superseded;     // MK1: succession holder stores, everybody loads
+  std::atomic<uint32_t> superseded;     // MK1: succession holder stores, everybody loads; or 0
   std::atomic<int32_t> successor_pid;   // valid once superseded is set
   std::atomic<uint64_t> end_position[2];  // queues: what was committed before the mark
+  // The master has given the name to a fresh segment, where a seat is kept for its slave.
+  // Both use this one until that seat is taken.
+  std::atomic<uint32_t> has_successor;
 };
 
 // A slave that comes over from the segment that this one replaced: nobody else
 // gets the seat meanwhile.
 struct SeatLine {
-  std::atomic<uint64_t> reserved_for;  // incarnation of that slave; 0: free
+  std::atomic<uint64_t> reserved_for;  // incarnation of that slave; 0: free, or it has come over
   std::atomic<int32_t> reserved_pid;
+  // The first message that was carried over from the segment before: its number there. By
+  // direction; stored by the writer. 0: none was, or the writer does not tell.
+  std::atomic<uint64_t> first_carried[2];
+  std::atomic<uint64_t> newest_copy[2];  // LATEST: and the number that it has here
 };
 
 // The holder of a lock: for error texts and exit watches, never a judgement of life.
@@ -264,7 +276,10 @@ static_assert(offsetof(RoleRecord, pid) == 8 && offsetof(RoleRecord, stale_thres
               "layout");
 static_assert(offsetof(MarkLine, successor_pid) == 4 && offsetof(MarkLine, end_position) == 8,
               "layout");
-static_assert(offsetof(SeatLine, reserved_pid) == 8, "layout");
+static_assert(offsetof(MarkLine, has_successor) == 24, "layout");
+static_assert(offsetof(SeatLine, reserved_pid) == 8 && offsetof(SeatLine, first_carried) == 16 &&
+                  offsetof(SeatLine, newest_copy) == 32,
+              "layout");
 static_assert(sizeof(ControlPage) == kControlBytes, "layout");
 static_assert(offsetof(DataArea, publish) == 0x40, "layout");
 static_assert(sizeof(DataArea) == kFirstSlotOffset, "layout");

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
@@ -22,8 +23,25 @@
 #endif
 
 namespace eshm::os {
+namespace {
 
-int lock_memory(void* at, size_t bytes) { return mlock(at, bytes) == 0 ? 0 : errno; }
+// `act` as a system call on each part of the memory. 0 or the errno.
+template <class Act>
+int in_steps(void* at, size_t bytes, const Act& act) {
+  for (size_t done = 0; done < bytes; done += kLongStep) {
+    const size_t size = std::min<size_t>(kLongStep, bytes - done);
+    if (act(static_cast<std::byte*>(at) + done, size) != 0) return errno;
+    Meanwhile::act();
+  }
+  return 0;
+}
+
+}  // namespace
+
+
+int lock_memory(void* at, size_t bytes) {
+  return in_steps(at, bytes, [](void* part, size_t size) { return mlock(part, size); });
+}
 
 unsigned long long lock_limit() {
   rlimit limit;
@@ -47,8 +65,10 @@ std::string why_not_mapped(int error_number) {
 }
 
 int prefault(void* at, size_t bytes, bool writable) {
-  if (madvise(at, bytes, writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) == 0) return 0;
-  if (errno != EINVAL) return errno;
+  const int advice = writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
+  const int failure = in_steps(
+      at, bytes, [advice](void* part, size_t size) { return madvise(part, size, advice); });
+  if (failure != EINVAL) return failure;
   // Before Linux 5.14: a look at each page enters it, and the first store to one
   // that is there costs no more than a protection change.
   for (size_t page = 0; page < bytes; page += page_bytes()) {

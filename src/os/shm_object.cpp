@@ -18,6 +18,9 @@ namespace {
 constexpr const char* kDirectory = "/dev/shm";
 constexpr uint64_t kAllocationStep = 1u << 20;
 
+thread_local void (*meanwhile)(void*) = nullptr;
+thread_local void* meanwhile_with = nullptr;
+
 int allocate(int fd, uint64_t bytes) {
   rlimit limit;
   // Beyond the limit the kernel would send SIGXFSZ, which kills.
@@ -34,11 +37,23 @@ int allocate(int fd, uint64_t bytes) {
       failure = posix_fallocate(fd, off_t(at), off_t(step));
     } while (failure == EINTR);
     if (failure != 0) return failure;
+    Meanwhile::act();
   }
   return 0;
 }
 
 }  // namespace
+
+Meanwhile::Meanwhile(void (*act)(void*), void* with) {
+  meanwhile = act;
+  meanwhile_with = with;
+}
+
+Meanwhile::~Meanwhile() { meanwhile = nullptr; }
+
+void Meanwhile::act() {
+  if (meanwhile != nullptr) meanwhile(meanwhile_with);
+}
 
 int Mapping::map(const Fd& file, uint64_t offset, size_t bytes, bool writable, Mapping& out,
                  size_t alignment) {
@@ -104,10 +119,15 @@ int create_unnamed(size_t bytes, mode_t mode, Fd& out) {
   return 0;
 }
 
-int link_unnamed(const Fd& file, const std::string& path) {
+int link_file(const Fd& file, const std::string& path) {
   char source[32];
   snprintf(source, sizeof source, "/proc/self/fd/%d", file.get());
   return linkat(AT_FDCWD, source, AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
+}
+
+nlink_t names_of(const Fd& file) {
+  struct stat meta;
+  return fstat(file.get(), &meta) == 0 ? meta.st_nlink : 0;
 }
 
 int open_named(const std::string& path, bool writable, Fd& out) {
@@ -122,12 +142,19 @@ bool exists(const std::string& path) {
 
 bool names_file(const std::string& path, const struct stat& file) {
   struct stat named;
-  return lstat(path.c_str(), &named) == 0 && named.st_dev == file.st_dev &&
-         named.st_ino == file.st_ino;
+  return lstat(path.c_str(), &named) == 0 && is_same_file(named, file);
 }
 
 int rename_over(const std::string& from, const std::string& to) {
   return ::rename(from.c_str(), to.c_str()) == 0 ? 0 : errno;
+}
+
+int rename_if_free(const std::string& from, const std::string& to) {
+  return renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0 ? 0 : errno;
+}
+
+int exchange_names(const std::string& a, const std::string& b) {
+  return renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) == 0 ? 0 : errno;
 }
 
 int unlink_name(const std::string& path) { return ::unlink(path.c_str()) == 0 ? 0 : errno; }
@@ -137,6 +164,12 @@ int punch_hole(const Fd& file, uint64_t offset, uint64_t bytes) {
                    off_t(bytes)) == 0
              ? 0
              : errno;
+}
+
+Directory names_directory() {
+  struct stat meta;
+  if (stat(kDirectory, &meta) != 0) return {};
+  return {meta.st_dev, meta.st_ino};
 }
 
 uint64_t space_left() {

@@ -43,6 +43,19 @@ class Mapping {
 
 size_t page_bytes();
 
+// While this stands, the calling thread calls `act` between two steps of what takes long
+// for large memory: create_unnamed(), prefault(), lock_memory().
+class Meanwhile {
+ public:
+  Meanwhile(void (*act)(void*), void* with);
+  ~Meanwhile();
+  Meanwhile(const Meanwhile&) = delete;
+  Meanwhile& operator=(const Meanwhile&) = delete;
+  static void act();
+};
+// Of what those do in one step.
+constexpr uint64_t kLongStep = 16u << 20;
+
 // "/dev/shm/eshm_<name>".
 std::string object_path(const std::string& name);
 // Where the successor of that object waits for its name: outside the eshm_
@@ -55,8 +68,11 @@ std::string successor_path(const std::string& name);
 // RLIMIT_FSIZE; EOPNOTSUPP where /dev/shm is not a tmpfs.
 int create_unnamed(size_t bytes, mode_t mode, Fd& out);
 
-// Gives an unnamed file its name. EEXIST when there is one: nothing is replaced.
-int link_unnamed(const Fd& file, const std::string& path);
+// Gives a file a name: an unnamed one, or one that has another name (not one that has
+// lost its last name). EEXIST when there is one: nothing is replaced.
+int link_file(const Fd& file, const std::string& path);
+// How many names the file has.
+nlink_t names_of(const Fd& file);
 
 // Opens what is at the name, without following a link and without waiting for
 // the other end of a FIFO. Returns 0 or the errno: ENOENT, ELOOP (a link)...
@@ -65,13 +81,31 @@ int open_named(const std::string& path, bool writable, Fd& out);
 // Something has that name (a link does, whatever it points to).
 bool exists(const std::string& path);
 
+inline bool is_same_file(const struct stat& a, const struct stat& b) {
+  return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 // The name means this file now.
 bool names_file(const std::string& path, const struct stat& file);
 
 int rename_over(const std::string& from, const std::string& to);
+// EEXIST where `to` is something.
+int rename_if_free(const std::string& from, const std::string& to);
+// Each of two files gets the other's name. EINVAL where the file system cannot.
+int exchange_names(const std::string& a, const std::string& b);
 int unlink_name(const std::string& path);
 // Gives the pages of a range back to the system; readers see zeros.
 int punch_hole(const Fd& file, uint64_t offset, uint64_t bytes);
+
+// Which directory /dev/shm is for this process: another one after a chroot or a mount.
+struct Directory {
+  dev_t device = 0;
+  ino_t inode = 0;
+};
+Directory names_directory();
+inline bool operator==(const Directory& a, const Directory& b) {
+  return a.device == b.device && a.inode == b.inode;
+}
 
 // Bytes free in /dev/shm.
 uint64_t space_left();

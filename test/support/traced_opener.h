@@ -30,7 +30,7 @@ class SystemCall {
   bool locked(int byte) const { return changed_lock(byte, F_WRLCK); }
   bool unlocked(int byte) const { return changed_lock(byte, F_UNLCK); }
   bool will_rename() const {
-    return registers_.orig_rax == kRename && static_cast<long>(registers_.rax) == -ENOSYS;
+    return registers_.orig_rax == kRenameat2 && static_cast<long>(registers_.rax) == -ENOSYS;
   }
   // A file got a name that begins like that.
   bool linked(const std::string& path) const {
@@ -39,7 +39,7 @@ class SystemCall {
   }
 
  private:
-  static constexpr unsigned long long kFcntl = 72, kRename = 82, kLinkat = 265;  // x86-64
+  static constexpr unsigned long long kFcntl = 72, kLinkat = 265, kRenameat2 = 316;  // x86-64
 
   bool changed_lock(int byte, short type) const {
     if (!asks_for_a_lock() || registers_.rax != 0) return false;
