@@ -101,7 +101,7 @@ bool DataPath::finish_move(Move& move, Verdicts verdicts, Locking locking) {
   return true;
 }
 
-void DataPath::renew(Move& move, bool stays_reading, channel::QueueWriter& former_queue) {
+bool DataPath::renew(Move& move, bool stays_reading, channel::QueueWriter& former_queue) {
   const BothLocks locks(outgoing_.lock(), incoming_.lock(), Locking::kWait);
   const std::shared_ptr<Attachment> former = attachment_;
   former_queue = outgoing_.end().queue;
@@ -113,9 +113,19 @@ void DataPath::renew(Move& move, bool stays_reading, channel::QueueWriter& forme
     incoming_.finish_move(move);
   }
   attachment_ = move.next;
-  // MK1, after everything else: until here a slave reads on, and after it finds all of it.
-  former->mark(layout::kRenewed, os::self().pid);
   note_whether_untidy();
+  // As W6 behind a publication: after this fence either the mark of a replacer is seen, or
+  // it counts what was copied.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  const layout::MarkLine& next_mark = attachment_->page().mark;
+  const bool is_replaced = next_mark.superseded.load(std::memory_order_acquire) != 0;
+  // MK1, after everything else: until here a slave reads on, and after it finds all of it.
+  if (is_replaced) {
+    former->mark(layout::kSuperseded, next_mark.successor_pid.load(memory_order_relaxed));
+  } else {
+    former->mark(layout::kRenewed, os::self().pid);
+  }
+  return !is_replaced;
 }
 
 bool DataPath::follow_slave(Move& move, bool has_come, Locking locking) {

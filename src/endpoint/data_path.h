@@ -69,8 +69,9 @@ class DataPath {
   bool finish_move(Move& move, Verdicts verdicts, Locking locking);
   // A master's: exchanges the segment, and marks the former one as renewed. With
   // `stays_reading` this end goes on reading there, until follow_slave(). Waits for the
-  // locks. `former_queue`: the end that was left.
-  void renew(Move& move, bool stays_reading, channel::QueueWriter& former_queue);
+  // locks. `former_queue`: the end that was left. False: another process has replaced this
+  // one there meanwhile; what was copied does not count, and the role is over.
+  bool renew(Move& move, bool stays_reading, channel::QueueWriter& former_queue);
   // From now on it reads in the segment of that same move. `has_come`: its slave has
   // written there what was unread; else it is dead, and the former segment is read dry.
   bool follow_slave(Move& move, bool has_come, Locking locking);

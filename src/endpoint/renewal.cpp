@@ -242,7 +242,7 @@ void Renewal::move(bool has_slave, Outcome& outcome) {
   const std::shared_ptr<Attachment> former = data_.current();
   data_.prepare_move(*move);
   channel::QueueWriter former_queue;
-  data_.renew(*move, has_slave, former_queue);
+  outcome.is_superseded = !data_.renew(*move, has_slave, former_queue);
   outcome.former = former;
   if (has_slave) {
     former_ = former;

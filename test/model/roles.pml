@@ -9,6 +9,12 @@
  * on is one that the scheduler does not choose for a while. Whether a master
  * hangs is left open: any may be judged to, also one that is about to go on.
  *
+ * With LOSSES somebody who knows nothing of links unlinks the name, at any moment,
+ * and masters in office renew their link (section "A name that is lost";
+ * src/endpoint/renewal.cpp, naming.cpp, reconnection.cpp). Messages are then those
+ * of the queue from master to slave: a set for each segment, in which a message is
+ * known by its writer. Of a marked segment counts what was written before the mark.
+ *
  * A step is one system call or one access to shared bytes; steps are merged
  * where the succession lock keeps everybody else from telling them apart. A
  * publication lies in the writer's store buffer before it is visible.
@@ -35,9 +41,17 @@
 #define LEAVES 1     /* so many destroy their handle */
 #endif
 
+#ifndef LOSSES
+#define LOSSES 0     /* so often is the name unlinked from outside */
+#endif
+
 #define PROCESSES 4
 #define LAST 4       /* comes when all else rests */
-#define SEGMENTS 5   /* numbered from 1; 0 is none */
+#if LOSSES > 0
+#define SEGMENTS 7   /* numbered from 1; 0 is none */
+#else
+#define SEGMENTS 5
+#endif
 
 typedef Segment {
   bool marked;
@@ -48,11 +62,22 @@ typedef Segment {
   byte slave_record;
   byte seat;           /* incarnation for which the slave's seat is kept */
   bool has_unread;
+#if LOSSES > 0
+  bool has_successor;
+  bool is_renewed;     /* the mark says so: its master is the next segment's, too */
+  byte unread;         /* the messages in it, a bit for each */
+  byte maker;          /* the incarnation of its first master */
+  byte by_adopters;    /* the messages that another one wrote */
+  byte consumed;       /* those that its reader is beyond */
+#endif
 
   /* What only the claims know. */
   bool is_due;         /* the message was published by the reigning master */
   byte is_orphan_for;  /* bit of each process that came when both ends were dead */
   byte kept_from;      /* the segment whose slave is to come over */
+#if LOSSES > 0
+  bool is_given_up;    /* marked by its own master, for another of its own */
+#endif
 };
 
 Segment segment[SEGMENTS + 1];
@@ -62,7 +87,11 @@ byte waiting;          /* and the successor's name */
 /* The segments that a process has open. */
 byte here[PROCESSES + 1];
 byte fresh[PROCESSES + 1];
-byte other[PROCESSES + 1];     /* slave: the one that it leaves; master: the one it replaced */
+byte other[PROCESSES + 1];     /* slave: the one that it leaves; master: the one it replaced or renewed */
+#if LOSSES > 0
+byte next[PROCESSES + 1];      /* master: has the name, and it does not write there yet */
+byte orphan[PROCESSES + 1];    /* has the lost name, and no master */
+#endif
 byte incarnation[PROCESSES + 1];
 byte in_buffer[PROCESSES + 1]; /* the segment into which a message is being published */
 bool was_due[PROCESSES + 1];   /* whether it came to be visible while its writer reigned */
@@ -74,11 +103,22 @@ byte kills = KILLS;
 byte returns = RETURNS;
 byte replacements = REPLACEMENTS;
 byte leaves = LEAVES;
+#if LOSSES > 0
+byte losses = LOSSES;
+
+/* What only the claims know of the messages. */
+byte was_read;                 /* by a slave */
+byte is_owed[PROCESSES + 1];   /* slave: was published where it has its seat, or its master went ahead */
+byte is_wanted[PROCESSES + 1]; /* slave: where one is kept for it; while the writer lives */
+#endif
 
 #define HERE segment[here[me]]
 #define FRESH segment[fresh[me]]
 #define OTHER segment[other[me]]
+#define NEXT segment[next[me]]
+#define ORPHAN segment[orphan[me]]
 #define BIT(who) (1 << (who - 1))
+#define MESSAGE_OF(who) (1 << (incarnation[who] - 1))
 /* Both ends are dead, and nobody is half-way to a role. */
 #define IS_ORPHAN(which) \
   (segment[which].master == 0 && segment[which].slave == 0 && segment[which].succession == 0)
@@ -87,17 +127,82 @@ byte leaves = LEAVES;
 #else
 #define HAS_MASTER(which) (which != 0 && !segment[which].marked && segment[which].master != 0)
 #endif
+/* A slave's incarnation is another in each segment: here process and segment stand for it. */
+#define IS_SEAT_OF(which, who, from) (segment[which].seat == who && segment[which].kept_from == from)
 #ifdef NO_SEAT_CHECK
-#define IS_KEPT_FOR_OTHERS(which, who) false
+#define IS_KEPT_FOR_OTHERS(which, who, from) false
 #else
-#define IS_KEPT_FOR_OTHERS(which, who) (segment[which].seat != 0 && segment[which].seat != who)
+#define IS_KEPT_FOR_OTHERS(which, who, from) \
+  (segment[which].seat != 0 && !IS_SEAT_OF(which, who, from))
+#endif
+#if LOSSES > 0
+/* To its own master's next segment it goes only where a seat is kept for it; to another
+ * master's also when its own one stands still. */
+#define IS_THE_WAY(which, who, from)                                                \
+  (from == 0 || segment[from].marked || segment[from].master == 0 ||                \
+   segment[which].master != segment[from].master ||                                 \
+   (segment[from].has_successor && IS_SEAT_OF(which, who, from)))
+#else
+#define IS_THE_WAY(which, who, from) true
 #endif
 /* A slave tries again only where it may get somewhere: else it would go round for ever. */
-#define IS_WORTH_A_TRY(which, who) \
-  (HAS_MASTER(which) && segment[which].slave == 0 && !IS_KEPT_FOR_OTHERS(which, who))
+#define IS_WORTH_A_TRY(which, who, from)                   \
+  (HAS_MASTER(which) && segment[which].slave == 0 &&       \
+   !IS_KEPT_FOR_OTHERS(which, who, from) && IS_THE_WAY(which, who, from))
+#define LIVES(who)                                                                      \
+  (incarnation[1] == who || incarnation[2] == who || incarnation[3] == who || incarnation[LAST] == who)
 
 /* ---- kernel and memory ----------------------------------------------------- */
 
+#if LOSSES > 0
+inline want(slave_to_come, seat_kept, who) {
+  if
+  :: seat_kept != 0 && incarnation[slave_to_come] == seat_kept ->
+    is_wanted[slave_to_come] = is_wanted[slave_to_come] | MESSAGE_OF(who)
+  :: else
+  fi
+}
+/* Its writer is dead, or was replaced. */
+inline want_no_more(messages) {
+  is_wanted[1] = is_wanted[1] & ~(messages);
+  is_wanted[2] = is_wanted[2] & ~(messages);
+  is_wanted[3] = is_wanted[3] & ~(messages)
+}
+
+/* What is published behind the mark counts for nobody. */
+inline come_to_be_visible(who) {
+  d_step {
+    in_buffer[who] != 0 ->
+    was_due[who] = !segment[in_buffer[who]].marked;
+    assert(!is_promised[who] || was_due[who]);
+    if
+    :: was_due[who] ->
+      segment[in_buffer[who]].unread = segment[in_buffer[who]].unread | MESSAGE_OF(who);
+      if
+      :: segment[in_buffer[who]].maker != incarnation[who] ->
+        segment[in_buffer[who]].by_adopters =
+          segment[in_buffer[who]].by_adopters | MESSAGE_OF(who)
+      :: else
+      fi;
+      if
+      :: segment[in_buffer[who]].slave != 0 ->
+        is_owed[segment[in_buffer[who]].slave] =
+          is_owed[segment[in_buffer[who]].slave] | MESSAGE_OF(who)
+      :: segment[in_buffer[who]].slave == 0 &&
+         segment[segment[in_buffer[who]].kept_from].is_renewed ->
+        is_owed[segment[segment[in_buffer[who]].kept_from].slave] =
+          is_owed[segment[segment[in_buffer[who]].kept_from].slave] | MESSAGE_OF(who)
+      :: else ->
+        want(1, segment[in_buffer[who]].seat, who);
+        want(2, segment[in_buffer[who]].seat, who);
+        want(3, segment[in_buffer[who]].seat, who)
+      fi
+    :: else
+    fi;
+    in_buffer[who] = 0
+  }
+}
+#else
 inline come_to_be_visible(who) {
   d_step {
     in_buffer[who] != 0 ->
@@ -108,6 +213,7 @@ inline come_to_be_visible(who) {
     in_buffer[who] = 0
   }
 }
+#endif
 
 active proctype stores_become_visible() {
 end:
@@ -119,26 +225,13 @@ end:
   od
 }
 
-inline kill(who) {
-  d_step {
-    kills > 0 && incarnation[who] != 0 && !is_killed[who] ->
-    kills--;
-    is_killed[who] = true
-  }
-}
-
-active proctype fate() {
-end:
-  do
-  :: kill(1)
-  :: kill(2)
-  :: kill(3)
-  /* From here on nobody ends, nobody comes. */
-  :: d_step { kills + returns + leaves > 0 -> kills = 0; returns = 0; leaves = 0 }
-  od
-}
-
+#if LOSSES > 0
+#define HAS_OPEN(who, which) \
+  (here[who] == which || fresh[who] == which || other[who] == which || next[who] == which || \
+   orphan[who] == which)
+#else
 #define HAS_OPEN(who, which) (here[who] == which || fresh[who] == which || other[who] == which)
+#endif
 #define IS_IN_USE(which)                                                            \
   (name == which || waiting == which || HAS_OPEN(1, which) || HAS_OPEN(2, which) || \
    HAS_OPEN(3, which) || HAS_OPEN(4, which))
@@ -150,6 +243,15 @@ inline clear(which) {
   segment[which].slave_record = 0;
   segment[which].seat = 0;
   segment[which].has_unread = false;
+#if LOSSES > 0
+  segment[which].has_successor = false;
+  segment[which].is_renewed = false;
+  segment[which].is_given_up = false;
+  segment[which].maker = 0;
+  segment[which].by_adopters = 0;
+  segment[which].unread = 0;
+  segment[which].consumed = 0;
+#endif
   segment[which].is_due = false;
   segment[which].is_orphan_for = 0;
   segment[which].kept_from = 0;
@@ -163,6 +265,43 @@ inline clear(which) {
     fi;
     which++
   :: else -> break
+  od
+}
+
+/* (Within a d_step.) */
+inline unlink(a_name) {
+  i = a_name;
+  a_name = 0;
+  if
+  :: i != 0 && !IS_IN_USE(i) -> clear(i)
+  :: else
+  fi;
+  i = 0
+}
+
+inline kill(who) {
+  d_step {
+    kills > 0 && incarnation[who] != 0 && !is_killed[who] ->
+    kills--;
+    is_killed[who] = true
+  }
+}
+
+active proctype fate() {
+#if LOSSES > 0
+  byte i = 0;
+#endif
+end:
+  do
+  :: kill(1)
+  :: kill(2)
+  :: kill(3)
+#if LOSSES > 0
+  :: d_step { losses > 0 && name != 0 -> losses--; reigning = 0; unlink(name) }
+  :: d_step { losses > 0 -> losses = 0 }
+#endif
+  /* From here on nobody ends, nobody comes. */
+  :: d_step { kills + returns + leaves > 0 -> kills = 0; returns = 0; leaves = 0 }
   od
 }
 
@@ -200,6 +339,9 @@ inline make_fresh() {
   fresh[me] = i;
   i = 0;
   FRESH.master = me;
+#if LOSSES > 0
+  FRESH.maker = incarnation[me];
+#endif
   FRESH.master_record = incarnation[me]
 }
 
@@ -223,11 +365,21 @@ inline give_back_succession() {
   }
 }
 
-/* (Within a d_step.) Nobody else's messages count from here on. */
-inline begin_reign() {
+/* (Within a d_step.) Nobody else's messages count from here on. Who lost its name
+ * reigns no more, though it does not know yet, until it has given it back. */
+#if LOSSES > 0
+inline begin_reign(which) {
+  if
+  :: name == which -> assert(reigning == 0); reigning = me
+  :: else
+  fi
+}
+#else
+inline begin_reign(which) {
   assert(reigning == 0);
   reigning = me
 }
+#endif
 
 #ifdef NO_NAME_CHECK
 #define IS_NAMED true
@@ -258,36 +410,105 @@ inline give_birth() {
       name = fresh[me];
       here[me] = fresh[me];
       fresh[me] = 0;
-      begin_reign()
+      begin_reign(here[me])
     }
   fi
 }
 
-inline mark() { d_step { HERE.marked = true; reigning = 0 } }   /* MK1 */
-
-/* The rename has no compare: that it replaces what was judged is a claim. */
-inline rename_over() {
+/* MK1 */
+#if LOSSES > 0
+inline mark(which) {
   d_step {
-    assert(name == here[me]);
-    assert(waiting == fresh[me]);
-    name = waiting;
-    waiting = 0;
-    begin_reign()
+    segment[which].marked = true;
+    want_no_more(segment[which].unread);
+    if
+    :: name == which -> reigning = 0
+    :: else
+    fi
   }
+}
+#else
+inline mark(which) { d_step { segment[which].marked = true; reigning = 0 } }
+#endif
+
+inline swap_names() {
+  i = name;
+  name = waiting;
+  waiting = i;
+  i = 0
+}
+
+/* The exchange of the two names has no compare: what comes out is looked at. While
+ * only links change the name, it is what was judged, which is a claim. */
+inline exchange(old, otherwise) {
+  if
+  :: d_step { name == 0 || waiting == 0 -> assert(LOSSES > 0 || name == old) }; goto otherwise
+  :: d_step {
+      name != 0 && waiting != 0 ->
+#if LOSSES == 0
+      assert(name == old);
+      assert(waiting == fresh[me]);
+#endif
+      swap_names();
+      if
+#ifndef EXCHANGE_UNVERIFIED
+      :: waiting == old -> begin_reign(fresh[me])
+      :: else
+#else
+      :: true -> begin_reign(fresh[me])
+#endif
+      fi
+    }
+  fi
+}
+
+inline verify(old, otherwise) {
+  if
+#ifndef EXCHANGE_UNVERIFIED
+  :: d_step {
+      waiting != old && waiting != 0 ->
+      assert(LOSSES > 0 || waiting == old);
+      if
+      :: name != 0 -> swap_names()
+      :: else
+      fi
+    };
+    d_step { unlink(waiting) };
+    goto otherwise
+  :: d_step { waiting == old || waiting == 0 -> unlink(waiting) }
+#else
+  :: d_step { unlink(waiting) }
+#endif
+  fi
+}
+
+/* From its name until nothing is left under the successor's, nobody else takes a role
+ * in the fresh one, or gives its name to another: who looked late would look at that. */
+inline give_name_over(old, otherwise) {
+  d_step {
+    unlink(waiting);
+#ifndef EXCHANGE_WITHOUT_SUCCESSION
+    FRESH.succession = me
+#endif
+  };
+  if
+  :: d_step { waiting == 0 -> waiting = fresh[me] }
+  :: d_step { waiting != 0 -> assert(LOSSES > 0 || waiting == 0) }; goto otherwise
+  fi;
+#if defined(RENAME_BEFORE_MARK)
+  exchange(old, otherwise);
+  mark(old);
+#elif defined(NO_MARK)
+  exchange(old, otherwise);
+#else
+  mark(old);
+  exchange(old, otherwise);
+#endif
+  verify(old, otherwise)
 }
 
 inline install_over() {
-  d_step { waiting = 0 };
-  d_step { assert(waiting == 0); waiting = fresh[me] };
-#if defined(RENAME_BEFORE_MARK)
-  rename_over();
-  mark();
-#elif defined(NO_MARK)
-  rename_over();
-#else
-  mark();
-  rename_over();
-#endif
+  give_name_over(here[me], install_failed);
   give_back_succession();
   /* A replaced segment is looked at until its slave has come over. */
   d_step {
@@ -295,17 +516,28 @@ inline install_over() {
     :: FRESH.seat != 0 -> other[me] = here[me]
     :: else -> close_segment(here[me])
     fi;
+    if
+    :: FRESH.succession == me -> FRESH.succession = 0
+    :: else
+    fi;
     here[me] = fresh[me];
     fresh[me] = 0
   }
 }
+
+/* Its master saw its death in another segment, and cleared the record. */
+#if LOSSES > 0
+#define IS_SEEN_DEAD(which) (segment[which].slave_record == 0 && is_killed[segment[which].slave])
+#else
+#define IS_SEEN_DEAD(which) false
+#endif
 
 /* The slave's seat is kept. Whoever holds the succession lock knows that a held
  * lock has a true record. */
 inline keep_the_seat() {
   d_step {
     if
-    :: HERE.slave != 0 ->
+    :: HERE.slave != 0 && !IS_SEEN_DEAD(here[me]) ->
       assert(HERE.slave_record == incarnation[HERE.slave]);
 #ifndef NO_SEAT
       FRESH.seat = HERE.slave_record;
@@ -318,7 +550,7 @@ inline keep_the_seat() {
 
 inline adopt() {
   /* A lock that was free stays free, for all others look for the succession. */
-  d_step { assert(HERE.master == 0); HERE.master = me; HERE.master_record = 0; begin_reign() };
+  d_step { assert(HERE.master == 0); HERE.master = me; HERE.master_record = 0; begin_reign(here[me]) };
   d_step { HERE.master_record = incarnation[me] };
   give_back_succession()
 }
@@ -330,7 +562,7 @@ inline take_both_bytes() {
 
 /* ---- a slave comes --------------------------------------------------------- */
 
-#define MAY_SIT (IS_NAMED && HAS_MASTER(here[me]))
+#define MAY_SIT (IS_NAMED && HAS_MASTER(here[me]) && IS_THE_WAY(here[me], PREDECESSOR, other[me]))
 #define PREDECESSOR (other[me] != 0 -> incarnation[me] : 0)
 /* The claim: the slave of the replaced segment, if it lives, is this one. */
 inline sit_down() {
@@ -343,15 +575,114 @@ inline sit_down() {
     fi;
     assert((HERE.is_orphan_for & BIT(me)) == 0);
     HERE.slave = me;
-    HERE.kept_from = 0
+    if
+    :: HERE.seat == 0 -> HERE.kept_from = 0
+    :: else
+    fi;
+    note_whether_expected();
+#ifdef SEAT_ENDED_WHEN_SITTING_DOWN
+    HERE.seat = 0;
+#endif
+    HERE.slave_record = 0
   };
-  d_step { HERE.seat = 0; HERE.slave_record = 0 };
 #ifdef RECORD_AFTER_SUCCESSION
   give_back_succession();
 #endif
   d_step { HERE.slave_record = incarnation[me] };
   give_back_succession()
 }
+
+/* (Within a d_step.) The exchange: the reservation ends before the old lock falls. */
+inline come_over() {
+  if
+  :: other[me] != 0 ->
+    pass_copies();
+    HERE.seat = 0;
+    HERE.kept_from = 0;
+    close_segment(other[me])
+  :: else
+  fi
+}
+
+#if LOSSES > 0
+/* (Within a d_step.) */
+inline note_whether_expected() { is_expected = (other[me] != 0 && HERE.seat != 0) }
+
+/* (Within a d_step.) Each message is read once. */
+inline read_dry(which) {
+  assert((segment[which].unread & was_read) == 0);
+  was_read = was_read | segment[which].unread;
+  segment[which].consumed = segment[which].consumed | segment[which].unread;
+  is_owed[me] = is_owed[me] & ~segment[which].unread;
+  is_wanted[me] = is_wanted[me] & ~segment[which].unread;
+  segment[which].unread = 0
+}
+
+/* (Within a d_step.) */
+inline pass(which, messages) {
+  segment[which].consumed = segment[which].consumed | (segment[which].unread & (messages));
+  segment[which].unread = segment[which].unread & ~(messages)
+}
+
+#ifdef PASS_ADOPTERS_MESSAGES
+#define COPIES HERE.unread
+#else
+#define COPIES (HERE.unread & ~HERE.by_adopters)
+#endif
+/* (Within a d_step.) From a renewed segment all is in the next one; if its master died
+ * or was replaced half-way, some copies and nothing else of its own. */
+inline pass_copies() {
+  if
+#ifdef PASS_NOTHING
+  :: is_expected && OTHER.is_renewed
+#else
+  :: is_expected && OTHER.is_renewed -> pass(here[me], OTHER.consumed)
+#endif
+#ifndef UNFINISHED_IS_NOTHING
+  :: is_expected && !OTHER.is_renewed && OTHER.has_successor ->
+    pass(here[me], COPIES);
+    read_dry(other[me])
+#endif
+  :: else -> read_dry(other[me])
+  fi;
+  if
+  :: is_expected ->
+    is_owed[me] = is_owed[me] | (is_wanted[me] & HERE.unread);
+    is_wanted[me] = is_wanted[me] & ~HERE.unread
+  :: else -> is_wanted[me] = 0
+  fi;
+  is_expected = false
+}
+
+/* Its own master writes here already, or never will. Another master's seat is taken only
+ * to come over. */
+#ifdef COME_OVER_WHEN_STALE
+#define IS_DUE true
+#else
+#define IS_DUE \
+  (OTHER.marked || OTHER.master == 0 || HERE.marked || HERE.master != OTHER.master)
+#endif
+/* N4 to N8: it stands in both. Nobody may fence a master that has just two segments. */
+inline stay_until_due() {
+  do
+  :: d_step { OTHER.unread != 0 -> read_dry(other[me]) }
+  :: IS_DUE -> break
+  od;
+  if
+  :: OTHER.marked
+  :: !OTHER.marked ->
+    d_step {
+      assert(OTHER.marked || OTHER.master == 0 || is_killed[OTHER.master] ||
+             (!HERE.is_given_up && (HERE.marked || HERE.master != OTHER.master)));
+      OTHER.marked = true;
+      OTHER.is_renewed = false
+    }
+  fi
+}
+#else
+inline note_whether_expected() { skip }
+inline pass_copies() { skip }
+#endif
 
 #ifdef FREE_SEAT_EARLY
 #define HAS_COME_OVER true
@@ -383,6 +714,201 @@ inline publish() {
   }
 }
 
+/* ---- a lost name is given back --------------------------------------------- */
+
+#if LOSSES > 0
+#define IS_WITHOUT_MASTER(which)                                                        \
+  (segment[which].marked || (segment[which].master == 0 && segment[which].slave == 0))
+/* Of the own segments the one that has the name, or should. */
+#define NAMED (next[me] != 0 -> next[me] : here[me])
+#ifdef GIVE_UP_OCCUPIED
+#define IS_OCCUPIED false
+#else
+#define IS_OCCUPIED (next[me] != 0 && NEXT.slave != 0)
+#endif
+#define MAY_RENEW                                                                       \
+  (name != NAMED && !HERE.marked && !segment[NAMED].marked && !IS_OCCUPIED &&           \
+   (name == 0 || IS_WITHOUT_MASTER(name)))
+#define HAS_RIVAL \
+  (name != NAMED && name != 0 && !segment[name].marked && segment[name].master != 0)
+/* From N6 on, until its slave has come over or is dead. */
+#define AWAITS_SLAVE (other[me] != 0 && OTHER.master == me)
+
+/* N1: no other process knows it yet. The slave lives here, or is to come from the one
+ * that this process replaced. */
+inline make_next() {
+  d_step {
+    make_fresh();
+    if
+#ifndef SEAT_FOR_REPLACED_FIRST
+    :: HERE.slave != 0 && !IS_SEEN_DEAD(here[me]) ->
+#else
+    :: HERE.slave != 0 && !IS_SEEN_DEAD(here[me]) && !(other[me] != 0 && !AWAITS_SLAVE && OTHER.slave != 0) ->
+#endif
+      assert(HERE.slave_record == incarnation[HERE.slave]);
+#ifndef NO_SEAT_IN_RENEWAL
+      FRESH.seat = HERE.slave_record;
+#endif
+      FRESH.kept_from = here[me]
+#ifndef SEAT_FOR_REPLACED_FIRST
+    :: HERE.slave == 0 && other[me] != 0 && !AWAITS_SLAVE && OTHER.slave != 0 ->
+#else
+    :: other[me] != 0 && !AWAITS_SLAVE && OTHER.slave != 0 ->
+#endif
+#ifndef NO_SEAT_IN_RENEWAL
+      FRESH.seat = OTHER.slave_record;
+#endif
+      FRESH.kept_from = other[me]
+    :: else
+    fi
+  }
+}
+
+/* Behind a mark nothing counts. What a first pass copied, a newcomer may have read. */
+inline copy_unread() {
+  if
+  :: !NEXT.marked -> NEXT.unread = NEXT.unread | (HERE.unread & ~NEXT.consumed)
+  :: else
+  fi
+}
+
+/* N2 */
+inline give_name_back() {
+  if
+#ifndef RENEW_BY_RENAME
+  :: d_step { name == 0 -> name = fresh[me]; begin_reign(fresh[me]) }
+#else
+  :: d_step { i = name; unlink(i); name = fresh[me]; begin_reign(fresh[me]) }
+#endif
+  :: d_step { name != 0 -> orphan[me] = name };
+    if
+    :: d_step { ORPHAN.succession == 0 -> ORPHAN.succession = me }
+    :: d_step { ORPHAN.succession != 0 -> skip }; goto renewal_failed
+    fi;
+    if
+    :: d_step { name == orphan[me] && IS_WITHOUT_MASTER(orphan[me]) -> skip }
+    :: d_step { !(name == orphan[me] && IS_WITHOUT_MASTER(orphan[me])) -> skip };
+      goto renewal_failed
+    fi;
+    give_name_over(orphan[me], renewal_failed);
+    d_step { close_segment(orphan[me]) }
+  fi
+}
+
+inline renew() {
+  make_next();
+  give_name_back();
+  d_step {                                                                       /* N3 */
+    if
+    :: orphan[me] != 0 -> close_segment(orphan[me])
+    :: else
+    fi;
+    if
+    :: segment[NAMED].succession == me -> segment[NAMED].succession = 0
+    :: else
+    fi;
+    if
+    :: FRESH.succession == me -> FRESH.succession = 0
+    :: else
+    fi;
+    if
+    :: next[me] != 0 ->
+      NEXT.marked = true;
+      NEXT.is_given_up = true;
+      close_segment(next[me])
+    :: else
+    fi;
+    next[me] = fresh[me];
+    fresh[me] = 0;
+    HERE.has_successor = true
+  };
+  assert_few_live()
+}
+
+/* N6: its master reigns on. */
+inline mark_renewed() { HERE.marked = true; HERE.is_renewed = true }
+
+#ifdef MASTER_GOES_FIRST
+#define MAY_MOVE (next[me] != 0 && !NEXT.marked && !AWAITS_SLAVE)
+#else
+#define MAY_MOVE \
+  (next[me] != 0 && !NEXT.marked && !AWAITS_SLAVE && (HERE.slave == 0 || NEXT.slave_record != 0))
+#endif
+/* Only the slave of this moment counts: of a later death the former segment tells. */
+inline move() {
+  d_step { MAY_MOVE -> has_slave = (HERE.slave != 0) };
+  if
+  :: d_step { copy_unread() }                                                    /* N5 */
+  :: skip                       /* a loan is open there */
+  fi;
+  if
+  :: !has_spoken -> publish()
+  :: skip
+  fi;
+#ifdef MARK_BEFORE_COPIES
+  d_step { mark_renewed() };
+#endif
+  d_step { copy_unread() };                                                      /* N6 */
+#ifndef MARK_RENEWED_UNSEEN
+  /* What was copied behind its mark nobody reads. */
+  if
+  :: NEXT.marked -> d_step { HERE.marked = true }; goto gone
+  :: !NEXT.marked
+  fi;
+#endif
+  d_step {
+#ifndef MARK_BEFORE_COPIES
+    mark_renewed();
+#endif
+    if
+    :: has_slave ->
+      if
+      :: other[me] != 0 -> close_segment(other[me])   /* it came from there */
+      :: else
+      fi;
+      other[me] = here[me];
+      here[me] = 0
+    :: else ->
+      close_segment(here[me]);
+      if
+      :: other[me] == 0 -> free_seat(next[me])
+      :: else
+      fi
+    fi;
+    here[me] = next[me];
+    next[me] = 0;
+    has_slave = false
+  };
+  assert_few_live()
+}
+
+/* (Within a d_step.) The slave that it was kept for is dead. It may have sat down there. */
+inline free_seat(which) {
+  if
+  :: segment[which].seat != 0 -> segment[which].slave_record = 0; segment[which].seat = 0
+  :: else
+  fi
+}
+
+/* No more than two segments of a link are live; three while its slave stands in two. */
+inline assert_few_live() {
+  d_step {
+    i = 1;
+    do
+    :: i <= SEGMENTS ->
+      assert(segment[i].master != me || i == here[me] || i == other[me] || i == next[me]);
+      i++
+    :: else -> break
+    od;
+    i = 0;
+    assert(next[me] == 0 || !AWAITS_SLAVE || HERE.slave == OTHER.slave || HERE.slave == 0 ||
+           OTHER.slave == 0)
+  }
+}
+#endif
+
+/* ---- reading ---------------------------------------------------------------- */
+
 /* The slave's message is taken out here only so that it is not read again. */
 inline take_copy() {
   HERE.has_unread = false;
@@ -390,7 +916,9 @@ inline take_copy() {
 }
 
 /* R3 to R5, and R4 holds. */
-#ifdef FLAG_BEFORE_COPY
+#if LOSSES > 0
+inline read() { d_step { HERE.unread != 0 -> read_dry(here[me]) } }
+#elif defined(FLAG_BEFORE_COPY)
 inline read() {
   d_step { !HERE.marked -> skip };
   d_step {
@@ -436,12 +964,18 @@ inline leave() {
   if
   :: MAY_UNLINK ->
     d_step {
+#if LOSSES > 0
+      /* It may take another's along: a loss like any other. */
+      reigning = 0;
+      unlink(name)
+#else
       assert(name == here[me]);
       name = 0;
       if
       :: reigning == me -> reigning = 0
       :: else
       fi
+#endif
     }
   :: else
   fi;
@@ -475,6 +1009,11 @@ inline end_of_process() {
     is_promised[me] = false;
     has_spoken = false;
     is_due = false;
+#if LOSSES > 0
+    is_expected = false;
+    has_slave = false;
+    want_no_more(MESSAGE_OF(me));
+#endif
     if
     :: reigning == me -> reigning = 0
     :: else
@@ -484,10 +1023,24 @@ inline end_of_process() {
   :: d_step { here[me] != 0 -> close_segment(here[me]) }
   :: d_step { fresh[me] != 0 -> close_segment(fresh[me]) }
   :: d_step { other[me] != 0 -> close_segment(other[me]) }
+#if LOSSES > 0
+  :: d_step { next[me] != 0 -> close_segment(next[me]) }
+  :: d_step { orphan[me] != 0 -> close_segment(orphan[me]) }
+  :: here[me] == 0 && fresh[me] == 0 && other[me] == 0 && next[me] == 0 && orphan[me] == 0 ->
+    break
+#else
   :: here[me] == 0 && fresh[me] == 0 && other[me] == 0 -> break
+#endif
   od;
   skip;
-  d_step { incarnation[me] = 0; is_killed[me] = false }
+  d_step {
+#if LOSSES > 0
+    is_owed[me] = 0;
+    is_wanted[me] = 0;
+#endif
+    incarnation[me] = 0;
+    is_killed[me] = false
+  }
 }
 
 proctype process(byte me; bool role) {
@@ -495,6 +1048,10 @@ proctype process(byte me; bool role) {
   bool has_spoken = false;
   bool is_due = false;
   byte i = 0;
+#if LOSSES > 0
+  bool is_expected = false;    /* slave: its seat was kept for it */
+  bool has_slave = false;      /* master: the segment that it leaves has one */
+#endif
 
 new_life:
   be_born();
@@ -524,7 +1081,7 @@ succeed:
     fi;
     if
 #ifndef ADOPT_ORPHAN
-    :: HERE.slave == 0 -> goto start_afresh
+    :: HERE.slave == 0 -> goto start_afresh    /* it may have waited for long enough */
     :: HERE.slave != 0
 #else
     :: true
@@ -538,9 +1095,28 @@ succeed:
 start_afresh:
     skip;
     take_both_bytes();
-    mark();
+    mark(here[me]);
     d_step { make_fresh() };
     goto install;
+
+#if LOSSES > 0
+renewal_failed:
+    skip;
+    d_step {
+      close_segment(orphan[me]);
+      close_segment(fresh[me]);
+      if
+      :: segment[NAMED].succession == me -> segment[NAMED].succession = 0
+      :: else
+      fi
+    };
+    goto master_rests;
+#endif
+
+install_failed:
+    skip;
+    d_step { close_segment(fresh[me]) };
+    goto seek_master;
 
 challenge:
     if
@@ -567,7 +1143,52 @@ master_rests:
 end_master:
     do
     :: !has_spoken -> publish()
-    :: d_step { other[me] != 0 && HAS_COME_OVER -> HERE.seat = 0; close_segment(other[me]) }
+    :: d_step {
+#if LOSSES > 0
+        other[me] != 0 && !AWAITS_SLAVE && HAS_COME_OVER ->
+#else
+        other[me] != 0 && HAS_COME_OVER ->
+#endif
+        HERE.seat = 0;
+        close_segment(other[me])
+      }
+#if LOSSES > 0
+    :: d_step { AWAITS_SLAVE && HERE.seat == 0 -> close_segment(other[me]) }             /* N9 */
+    /* It died in between. */
+    :: d_step {
+        AWAITS_SLAVE && HERE.seat != 0 && OTHER.slave == 0 ->
+#ifndef MASTER_PASSES_NOTHING
+        pass(here[me], OTHER.consumed);
+#endif
+        free_seat(here[me]);
+        close_segment(other[me])
+      }
+#endif
+#ifndef KEEP_SEAT_OF_DEAD
+    /* It died on its way, and the master that kept its seat, too. */
+    :: d_step {
+        other[me] == 0 && HERE.seat != 0 && HERE.slave == 0 ->
+        HERE.seat = 0;
+#if LOSSES > 0
+        was_read = was_read & ~HERE.unread   /* nobody knows what it had read */
+#endif
+      }
+#endif
+#if LOSSES > 0
+#ifndef RENEW_WITHOUT_SUCCESSION
+    :: d_step { MAY_RENEW && segment[NAMED].succession == 0 -> segment[NAMED].succession = me };
+#else
+    :: MAY_RENEW ->
+#endif
+      renew()
+    :: move()
+    /* Another process is the link's master by now. */
+    :: d_step {
+        (HAS_RIVAL || (next[me] != 0 && NEXT.marked)) && HERE.succession == 0 ->
+        HERE.marked = true
+      };
+      goto gone
+#endif
     :: HERE.marked -> goto gone
     :: d_step { leaves > 0 -> leaves-- }; leave(); goto gone
     od;
@@ -589,22 +1210,28 @@ take_seat:
     :: d_step { !(MAY_SIT) -> skip }; goto no_master
     fi;
     if
-    :: !IS_KEPT_FOR_OTHERS(here[me], PREDECESSOR)
-    :: IS_KEPT_FOR_OTHERS(here[me], PREDECESSOR) -> goto no_master
+    :: !IS_KEPT_FOR_OTHERS(here[me], PREDECESSOR, other[me])
+    :: IS_KEPT_FOR_OTHERS(here[me], PREDECESSOR, other[me]) -> goto no_master
     fi;
     if
     :: sit_down()
     :: HERE.slave != 0 -> goto no_master
     fi;
+#if LOSSES > 0
+    if
+    :: other[me] != 0 -> stay_until_due()
+    :: other[me] == 0
+    fi;
+#endif
     /* It has moved: the old seat is free. */
-    d_step { close_segment(other[me]) };
+    d_step { come_over() };
 
 slave_rests:
 end_slave:
     do
     :: read()
     :: d_step {
-        name != here[me] && IS_WORTH_A_TRY(name, incarnation[me]) ->
+        name != here[me] && IS_WORTH_A_TRY(name, incarnation[me], here[me]) ->
         other[me] = here[me];
         here[me] = 0
       };
@@ -619,7 +1246,7 @@ no_master:
     :: other[me] == 0 -> goto gone
     :: other[me] == 0 ->
 end_waiting_slave:
-      IS_WORTH_A_TRY(name, 0);
+      IS_WORTH_A_TRY(name, 0, 0);
       goto seek_slave
     fi;
 
@@ -634,6 +1261,31 @@ end_of_life:
   goto new_life
 }
 
+#if LOSSES > 0
+/* When all rests: whoever is master of the link has its name, and all that a slave
+ * was to read has been read. */
+inline assert_rest() {
+  d_step {
+    i = 1;
+    do
+    :: i <= PROCESSES ->
+      assert(is_owed[i] == 0 && is_wanted[i] == 0);
+      if
+      :: here[i] != 0 && segment[here[i]].master == i ->
+        /* A slave that has the name has no master yet. */
+        assert(name == here[i] || (segment[name].master == 0 && segment[name].slave != 0))
+      :: else
+      fi;
+      i++
+    :: else -> break
+    od;
+    i = 0
+  }
+}
+#else
+inline assert_rest() { skip }
+#endif
+
 init {
   byte i = 0;
   atomic {
@@ -644,11 +1296,14 @@ init {
   /* The name heals: whatever they left, one that comes now finds or becomes a
    * master, and a slave that lives gets to it, if no other one has. */
   timeout;
+  assert_rest();
   run process(LAST, MASTER);
   timeout;
+  assert_rest();
   d_step {
     assert(name != 0 && !segment[name].marked && segment[name].succession == 0);
     assert(segment[name].master != 0 && segment[name].master == reigning);
+    assert(segment[name].seat == 0 || LIVES(segment[name].seat));
     i = 1;
     do
     :: i <= 3 ->
