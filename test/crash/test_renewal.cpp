@@ -548,7 +548,6 @@ ESHMConfig of_values(const std::string& name, ESHMRole role, ESHMBackend backend
 
 TEST_P(RenewalKilled, ValueThatWasReadIsNotNewAgainWhenTheMasterDiesBeforeTheMark) {
   SKIP_WITHOUT_STEPS();
-  if (GetParam() == ESHM_BACKEND_SYSV) GTEST_SKIP() << "its copies end with the master";
   const ESHMConfig config = of_values(name(), ESHM_ROLE_MASTER, GetParam());
   Stepper child([&] {
     const Link link = open_link(config);
