@@ -301,6 +301,24 @@ TEST_P(NoWayBack, ChangedRootIsReportedOnceAndTheNameStays) {
   remove_file(path());
 }
 
+TEST_P(NoWayBack, DestroyInAnotherRootSaysThatTheNameStays) {
+  if (geteuid() != 0) GTEST_SKIP() << "another root takes root";
+  Child child([this](Wire& wire) {
+    Link master = open_link(queues(ESHM_ROLE_MASTER));
+    CHILD_CHECK(master);
+    CHILD_CHECK(chroot("/proc") == 0);
+    const int code = eshm_destroy(master.release());
+    wire.say(std::to_string(code) + " " + last_error());
+    return 0;
+  });
+  const std::string told = child.hear();
+  EXPECT_EQ(told.find(std::to_string(ESHM_ERROR_SHM_DELETE) + " "), 0u) << told;
+  EXPECT_NE(told.find("another root"), std::string::npos) << told;
+  EXPECT_EQ(child.join(), 0);
+  EXPECT_EQ(access(path().c_str(), F_OK), 0);
+  remove_file(path());
+}
+
 TEST_P(NoWayBack, FullDevShmIsReportedOnce) {
   if (!may_unshare(CLONE_NEWNS)) GTEST_SKIP() << "may not unshare the mount namespace";
   if (GetParam() == ESHM_BACKEND_SYSV) GTEST_SKIP() << "its messages are not in /dev/shm";

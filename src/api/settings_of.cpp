@@ -120,6 +120,7 @@ Failure scheduling_of(const ESHMConfig& config, endpoint::Settings& out) {
   out.scheduling.policy = policy;
   out.scheduling.priority = priority;
   out.callers_cpus = os::CpuSet::of_calling_thread();
+  out.names_directory = os::names_directory();
   return success();
 }
 

@@ -30,7 +30,14 @@ Failure clean_up_name(const Settings& settings, ESHMRole role,
   // lock. (A superseded link has a name only if its successor died before the rename.)
   const bool is_last = role == ESHM_ROLE_MASTER || segment->is_superseded() ||
                        !segment->is_held(layout::kMasterByte);
-  if (!is_last || !segment->is_named(settings)) return success();
+  if (!is_last) return success();
+  if (!segment->is_named(settings)) {
+    const bool is_elsewhere = !(os::names_directory() == settings.names_directory);
+    if (!is_elsewhere || os::names_of(segment->locks().fd()) == 0) return success();
+    return fail(ESHM_ERROR_SHM_DELETE,
+                about(settings) + "stays: this process has another root or /dev/shm than at "
+                                  "eshm_init");
+  }
   remove_abandoned_successor(settings);
   const int failure = os::unlink_name(os::object_path(settings.name));
   if (failure == 0 || failure == ENOENT) return success();

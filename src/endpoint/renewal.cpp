@@ -37,7 +37,6 @@ Renewal::Renewal(const Settings& settings, DataPath& data, Notices& notices, Pee
       data_(data),
       notices_(notices),
       peer_(peer),
-      directory_(os::names_directory()),
       user_(geteuid()) {}
 
 const std::shared_ptr<SegmentFile>& Renewal::named_segment() const {
@@ -88,7 +87,7 @@ void Renewal::keep_name(Outcome& outcome) {
 Renewal::Meaning Renewal::look(std::shared_ptr<SegmentFile>& found_segment) {
   const SegmentFile& own = *named_segment();
   if (own.is_named(settings_)) return Meaning::kThis;
-  if (geteuid() != user_ || !(os::names_directory() == directory_)) {
+  if (geteuid() != user_ || !(os::names_directory() == settings_.names_directory)) {
     report("this process has changed its user or its root, so it does not look for its name");
     return Meaning::kOther;
   }

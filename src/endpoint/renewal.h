@@ -23,7 +23,7 @@ class Renewal {
     std::shared_ptr<Attachment> former;  // where this end wrote until now
   };
 
-  // The user and the directory of names are those of this moment.
+  // The user is that of this moment.
   Renewal(const Settings& settings, DataPath& data, Notices& notices, PeerView& peer);
 
   // Looks at the name twice a second; renews it once a second at the most. Waits for locks.
@@ -66,7 +66,6 @@ class Renewal {
   DataPath& data_;
   Notices& notices_;
   PeerView& peer_;
-  const os::Directory directory_;
   const uid_t user_;
   uint64_t next_look_ns_ = 0;
   std::string reported_;  // last; not again until it changes
