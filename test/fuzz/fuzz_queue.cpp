@@ -165,7 +165,7 @@ class Player {
   }
 
   void carry_over() {
-    uint64_t cursor = QueueWriter::kFromReader;
+    uint64_t cursor = channel::QueueWriter::kFromReader;
     channel::QueueWriter::Unread unread;
     while (writer_.next_unread(cursor, unread)) {
       fuzz::require(unread.size <= largest());
