@@ -33,7 +33,7 @@ extern "C" int linkat(int from_directory, const char* from, int to_directory, co
   return result;
 }
 
-extern "C" int posix_fallocate(int file, off_t offset, off_t length) noexcept {
+extern "C" int posix_fallocate(int file, off_t offset, off_t length) {
   using Function = int (*)(int, off_t, off_t);
   static const auto original = reinterpret_cast<Function>(dlsym(RTLD_NEXT, "posix_fallocate"));
   if (const unsigned pause = pauses_in_steps_ms) usleep(pause * 1000);
