@@ -205,14 +205,14 @@ bool Service::take_signs() {
   return name_changed;
 }
 
-// A long piece of work (moving to another segment) must not delay the other links'
-// heartbeats: they beat in between.
 struct Service::Beating {
   Service& self;
   uint64_t& next_tick_ns;
   void beat_when_due() { self.beat_when_due(os::monotonic_ns(), next_tick_ns); }
 };
 
+// A long piece of work (making or moving to another segment) must not delay the other
+// links' heartbeats: they beat in between.
 void Service::run_due(bool name_changed, uint64_t& next_tick_ns) {
   bool is_name_watch_wanted = false;
   Beating beating{*this, next_tick_ns};

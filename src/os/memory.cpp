@@ -38,7 +38,6 @@ int in_steps(void* at, size_t bytes, const Act& act) {
 
 }  // namespace
 
-
 int lock_memory(void* at, size_t bytes) {
   return in_steps(at, bytes, [](void* part, size_t size) { return mlock(part, size); });
 }
