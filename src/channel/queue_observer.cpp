@@ -13,7 +13,7 @@ namespace {
 // Padding passed and laps survived in one call; then its next look goes on.
 constexpr int kSteps = 256;
 
-const layout::PublishLine& publish_line(const QueueView& view) {
+const layout::PublishLine& observed_publish_line(const QueueView& view) {
   return reinterpret_cast<const layout::DataArea*>(view.data)->publish;
 }
 
@@ -23,7 +23,7 @@ void QueueObserver::attach(const QueueView& view, bool from_birth) {
   *this = {};
   view_ = view;
   ring_ = Ring(view);
-  const uint64_t claimed = publish_line(view_).claimed.load(memory_order_acquire);
+  const uint64_t claimed = observed_publish_line(view_).claimed.load(memory_order_acquire);
   if (from_birth && claimed <= ring_.capacity()) {
     next_number_ = 1;
   } else {
@@ -35,7 +35,7 @@ void QueueObserver::attach(const QueueView& view, bool from_birth) {
 bool QueueObserver::is_overwritten() const {
   // F6, pairs with F5: whoever copied a byte of a later lap sees its claim.
   std::atomic_thread_fence(memory_order_acquire);
-  const uint64_t claimed = publish_line(view_).claimed.load(memory_order_acquire);  // Q9 -> Q0
+  const uint64_t claimed = observed_publish_line(view_).claimed.load(memory_order_acquire);  // Q9 -> Q0
   return claimed > next_.position + ring_.capacity();
 }
 

@@ -19,7 +19,7 @@ constexpr uint64_t kNameWatchRetryNs = 1'000 * os::kNsPerMs;
 
 // Callbacks are promised 128 KiB of it (eshm_data.h). The deepest use by the library is
 // 29 KiB, in a move to another segment.
-constexpr size_t kStackBytes = 256 << 10;
+constexpr size_t kServiceStackBytes = 256 << 10;
 
 std::string text_of(const os::Scheduling& scheduling) {
   std::string text = os::policy_name(scheduling.policy);
@@ -69,7 +69,7 @@ Failure Service::add(Client* client, Settings& settings) {
 }
 
 Failure Service::start(const Settings& settings) {
-  const os::ThreadAttributes attributes = {"eshm", kStackBytes, settings.scheduling,
+  const os::ThreadAttributes attributes = {"eshm", kServiceStackBytes, settings.scheduling,
                                            settings.callers_cpus};
   const int failure = thread_.start(attributes, [this] { run(); });
   if (failure == 0) return success();

@@ -24,11 +24,11 @@ constexpr size_t kMostPlaces = os::kMostFutexes - 1;
 // for many is dropped: its thread would be woken in vain for ever.
 constexpr uint32_t kMostUnheeded = 8;
 // No callback runs on these threads.
-constexpr size_t kStackBytes = 64 << 10;
+constexpr size_t kWaiterStackBytes = 64 << 10;
 
 os::ThreadAttributes attributes_for(const Waiters::Listened& handle) {
   const Settings& settings = handle.settings();
-  return {"eshm-wait", kStackBytes, settings.scheduling, settings.callers_cpus};
+  return {"eshm-wait", kWaiterStackBytes, settings.scheduling, settings.callers_cpus};
 }
 
 }  // namespace
