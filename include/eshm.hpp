@@ -23,6 +23,8 @@
 #ifndef ESHM_HPP
 #define ESHM_HPP
 
+#include "eshm_macros_off.hpp"
+
 #include <array>
 #include <chrono>
 #include <initializer_list>
@@ -661,5 +663,7 @@ class Receiver : public detail::TypedEnd {
 };
 
 }  // namespace eshm
+
+#include "eshm_macros_on.hpp"
 
 #endif  // ESHM_HPP

@@ -7,6 +7,8 @@
 #error "eshm.hpp needs C++17; eshm.h is there for less"
 #endif
 
+#include "eshm_macros_off.hpp"
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -114,6 +116,9 @@ class Status {
   Code code_ = Code::kSuccess;
   const char* reason_ = nullptr;
 };
+
+// For files in which Xlib's macro Status is defined.
+using Outcome = Status;
 
 // A Status, and with success a value. After a failure the value is T{}, but
 // where a function says more.
@@ -275,5 +280,7 @@ inline std::chrono::nanoseconds age(const MessageInfo& info) noexcept {
 }
 
 }  // namespace eshm
+
+#include "eshm_macros_on.hpp"
 
 #endif  // ESHM_DATA_HPP

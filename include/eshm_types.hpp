@@ -14,6 +14,8 @@
 #ifndef ESHM_TYPES_HPP
 #define ESHM_TYPES_HPP
 
+#include "eshm_macros_off.hpp"
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -191,6 +193,8 @@ template <class T>
 inline constexpr std::uint64_t type_fingerprint = fnv1a(type_text<T>);
 
 }  // namespace eshm
+
+#include "eshm_macros_on.hpp"
 
 // At most 32 fields; more go into a struct of their own that is a field.
 #define ESHM_DESCRIBE(Type, ...)                                                       \
