@@ -14,7 +14,7 @@ esac
 scripts/setup.sh test
 out=build-scripts/bench
 mkdir -p "$out"
-{ cmake -S . -B "$out" -DCMAKE_BUILD_TYPE=Release -DESHM_BUILD_TESTS=OFF &&
+{ cmake -S . -B "$out" -DCMAKE_BUILD_TYPE=Release -DESHM_BUILD_BASIC_TESTS=OFF -DESHM_BUILD_BENCH=ON &&
   cmake --build "$out" -j "$(nproc)"; } >"$out.log" 2>&1 ||
   { cat "$out.log"; echo "bench: the build failed" >&2; exit 1; }
 

@@ -15,7 +15,7 @@ scripts/setup.sh test
 build=build-scripts/coverage
 counters=$PWD/$build/counters
 cmake -S . -B "$build" -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ \
-  -DCMAKE_BUILD_TYPE=RelWithDebInfo -DESHM_COVERAGE=ON -DESHM_BUILD_BENCH=OFF -DESHM_MODEL_TESTS=OFF \
+  -DCMAKE_BUILD_TYPE=RelWithDebInfo -DESHM_COVERAGE=ON -DESHM_BUILD_TESTS=ON -DESHM_BUILD_BENCH=OFF -DESHM_MODEL_TESTS=OFF \
   -DESHM_TEST_PATIENCE=3 >/dev/null
 cmake --build "$build" -j "$(nproc)" >/dev/null
 

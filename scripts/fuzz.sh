@@ -17,7 +17,7 @@ scripts/setup.sh test
 
 build=build-scripts/fuzz
 cmake -S . -B "$build" -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ \
-  -DESHM_FUZZ=ON -DESHM_BUILD_BENCH=OFF >/dev/null
+  -DESHM_FUZZ=ON -DESHM_BUILD_TESTS=ON -DESHM_BUILD_BENCH=OFF >/dev/null
 cmake --build "$build" -j "$(nproc)" --target "${targets[@]/#/fuzz_}" >/dev/null
 [ "$seconds" -gt 0 ] || exit 0
 printf '%s\n' "${targets[@]}" | xargs -P "$(nproc)" -I {} \

@@ -85,7 +85,7 @@ tests() {
 
 scripts/install_package.sh wheel
 # The watchdogs wait longer, the counts are larger.
-cmake -S . -B "$build" -G Ninja -DESHM_BUILD_BENCH=OFF -DESHM_MODEL_TESTS=ON \
+cmake -S . -B "$build" -G Ninja -DESHM_BUILD_TESTS=ON -DESHM_BUILD_BENCH=OFF -DESHM_MODEL_TESTS=ON \
   -DESHM_TEST_PATIENCE=60 -DESHM_TEST_PYTHON="$PWD/build-scripts/venv/bin/python" >/dev/null
 cmake --build "$build" -j "$(nproc)" >"$build/log" || { cat "$build/log"; exit 1; }
 [ $# -gt 0 ] || scripts/fuzz.sh 0

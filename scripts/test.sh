@@ -5,14 +5,21 @@
 # as pip installs it, and beside the address sanitizer's, on a sanitized one.
 #   scripts/test.sh                 everything
 #   scripts/test.sh NAME...         the tests whose names hold one of these
+#   scripts/test.sh --quick [NAME...]   GCC alone, C++ alone, without the long tests
 #   ESHM_BUILDS="gcc tsan" scripts/test.sh   some of the builds alone
 set -euo pipefail
 cd "$(dirname "$0")/.."
+quick=
+case ${1:-} in
+  --quick) quick=yes; shift ;;
+  -*) echo "usage: scripts/test.sh [--quick] [NAME...]" >&2; exit 2 ;;
+esac
 scripts/setup.sh test
 
 out=build-scripts
 jobs=$(nproc)
 builds=${ESHM_BUILDS:-gcc clang asan tsan}
+[ -z "$quick" ] || builds=quick
 
 mkdir -p "$out/test-all"
 
@@ -26,7 +33,7 @@ configure() {
   # Benchmarks are compiled once, by GCC; their figures mean nothing elsewhere.
   # Models do not depend on the build.
   cmake -S . -B "$out/test-$name" -G Ninja --no-warn-unused-cli \
-    -DESHM_TEST_PREFIX="$name." -DESHM_BUILD_BENCH=OFF -DESHM_MODEL_TESTS=OFF \
+    -DESHM_TEST_PREFIX="$name." -DESHM_BUILD_TESTS=ON -DESHM_BUILD_BENCH=OFF -DESHM_MODEL_TESTS=OFF \
     -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O2 -g1 -DNDEBUG" -DESHM_TEST_PCH=ON "$@" >"$out/test-$name.log" ||
     { cat "$out/test-$name.log"; echo "test: configuring the $name build failed" >&2; exit 1; }
 }
@@ -49,11 +56,12 @@ gcc=(-DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ -DESHM_TEST_OPTIMIZATION=-O
 clang=(-DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DESHM_TEST_OPTIMIZATION=-O0)
 for name in $builds; do
   case $name in
+    quick) configure quick "${gcc[@]}" -DESHM_WERROR=ON -DESHM_LONG_TESTS=OFF ;;
     gcc)
       echo "== building: the Python package"
       scripts/install_package.sh wheel
       configure gcc "${gcc[@]}" -DESHM_WERROR=ON -DESHM_BUILD_BENCH=ON -DESHM_MODEL_TESTS=ON \
-        -DESHM_PLAIN_BUILD_TEST=ON -DESHM_ABI_TEST=ON -DESHM_INSTRUCTIONS_TEST=ON \
+        -DESHM_PLAIN_BUILD_TEST=ON -DESHM_CONSUME_TEST=ON -DESHM_ABI_TEST=ON -DESHM_INSTRUCTIONS_TEST=ON \
         -DESHM_TEST_PYTHON="$PWD/$out/venv/bin/python"
       ;;
     # Nothing precompiled: a header that a test forgot is missed here.

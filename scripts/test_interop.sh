@@ -13,8 +13,8 @@ if [ -z "$demo" ]; then
   build=build-scripts/demo
   demo=$build/eshm_demo
   mkdir -p "$build"
-  { cmake -S . -B "$build" -DESHM_BUILD_TESTS=OFF -DESHM_BUILD_BENCH=OFF &&
-    cmake --build "$build" -j "$(nproc)"; } >"$build.log" 2>&1 ||
+  { cmake -S . -B "$build" -DESHM_BUILD_BASIC_TESTS=OFF &&
+    cmake --build "$build" -j "$(nproc)" --target eshm_demo; } >"$build.log" 2>&1 ||
     { cat "$build.log"; echo "test_interop: the build failed" >&2; exit 1; }
 fi
 python=${ESHM_PYTHON:-}
