@@ -37,8 +37,7 @@ class SystemVLimits : public FullMemory {};  // and where they do not
 
 // Into a /dev/shm of its own, which is small.
 void enter_small_dev_shm() {
-  CHILD_CHECK(unshare(CLONE_NEWNS) == 0);
-  CHILD_CHECK(mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
+  CHILD_CHECK(enter_own_mounts());
   CHILD_CHECK(mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=64k") == 0);
 }
 
@@ -49,7 +48,7 @@ uint64_t free_bytes() {
 }
 
 TEST_P(FullDevShm, SmallDevShmIsToldInNumbersAndLeftEmpty) {
-  if (!may_unshare(CLONE_NEWNS)) GTEST_SKIP() << "may not unshare the mount namespace";
+  if (!may_have_own_mounts()) GTEST_SKIP() << "may have no mounts of its own";
   Child child([this](Wire& wire) {
     enter_small_dev_shm();
     for (ESHMRole role : {ESHM_ROLE_MASTER, ESHM_ROLE_AUTO}) {
@@ -77,7 +76,7 @@ TEST_P(FullDevShm, SmallDevShmIsToldInNumbersAndLeftEmpty) {
 }
 
 TEST_P(FullMemory, FullDevShmIsToldAndNothingIsAdded) {
-  if (!may_unshare(CLONE_NEWNS)) GTEST_SKIP() << "may not unshare the mount namespace";
+  if (!may_have_own_mounts()) GTEST_SKIP() << "may have no mounts of its own";
   Child child([this](Wire& wire) {
     enter_small_dev_shm();
     const int filler = open("/dev/shm/filler", O_CREAT | O_RDWR, 0600);
@@ -121,7 +120,7 @@ TEST_P(SystemVLimits, SystemVLimitIsToldAndNothingIsAdded) {
 // What two dead ones left is given up before there is room for the next: a
 // failure leaves nothing of theirs to be read, and the name heals.
 TEST_P(FullDevShm, OrphanThatCannotBeRenewedHealsWhenThereIsRoom) {
-  if (!may_unshare(CLONE_NEWNS)) GTEST_SKIP() << "may not unshare the mount namespace";
+  if (!may_have_own_mounts()) GTEST_SKIP() << "may have no mounts of its own";
   Child child([this](Wire&) {
     enter_small_dev_shm();
     Child master([this](Wire& wire) {
@@ -149,7 +148,7 @@ TEST_P(FullDevShm, OrphanThatCannotBeRenewedHealsWhenThereIsRoom) {
 
 // No room for its successor: a hung master is not touched.
 TEST_P(FullMemory, HungMasterWhoseSuccessorHasNoRoomGoesOnUnharmed) {
-  if (!may_unshare(CLONE_NEWNS)) GTEST_SKIP() << "may not unshare the mount namespace";
+  if (!may_have_own_mounts()) GTEST_SKIP() << "may have no mounts of its own";
   Child child([this](Wire&) {
     enter_small_dev_shm();
     ESHMConfig silent = config(ESHM_ROLE_MASTER);
