@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What single calls cost, in one process, by google-benchmark.
 #include <benchmark/benchmark.h>
 

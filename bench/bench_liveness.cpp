@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // How fast the truth about the peer is told, and what watching it costs.
 //
 // In each part this process holds the surviving end of a link. The other end,

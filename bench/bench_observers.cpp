@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What two processes notice of those who look on at their link: answers a
 // second of a ping-pong (both poll), with observers and without, in slices that
 // alternate. A third of the observers is stopped, a third killed, the rest looks

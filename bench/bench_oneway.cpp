@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // How long a message takes from one process to another, beside the least that
 // the machine allows: a cache line handed over (both poll), a futex wake (the
 // reader sleeps). The distance of two cores of a virtual machine changes while

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // How many messages a second one thread hands to another through the queue
 // channel, beside a plain single-producer ring with cached indices over the
 // same memory. Rounds of both alternate; each pair gives one ratio.

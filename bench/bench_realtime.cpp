@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A control loop's rhythm with a link and without one.
 //
 // The loop runs at 1 kHz under SCHED_FIFO on one core, with all memory locked, and wakes

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What waiting for many costs beside waiting for one, and what waiting costs
 // at all: whether busy peers park, and what a parked one uses.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What it costs to move much: whether a loaned message's size counts, what the
 // calls that copy add to the copying, what a writer notices of a message that
 // somebody has borrowed. Each beside its measure, in short rounds that alternate.

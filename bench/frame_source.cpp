@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The camera of py/benchmarks/bench_frames.py, which tells it by one-byte
 // messages what to do: a frame at once, a stream of them beside a loop at
 // 1 kHz, that loop alone, or a bare futex wake to compare with.

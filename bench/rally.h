@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Two processes that answer each other in turn, and how a kind of round compares
 // with another that alternates with it.
 #pragma once

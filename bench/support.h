@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What the benchmarks share: clock, cores, statistics, child processes, and a
 // guard that leaves nothing behind.
 #pragma once

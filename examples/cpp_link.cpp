@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A link in C++: the master asks ten times, the slave answers.
 //   cpp_link master [name]     in one terminal
 //   cpp_link slave [name]      in another; the first one waits for the other

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Two processes, one link: the master publishes this machine's readings ten
 // times a second, the slave answers each. Kill either and start it again.
 #include <signal.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A control loop at 1 kHz, and the program that tells it what to do.
 //   real_time_loop controller [name] [seconds] [core]    in one terminal
 //   real_time_loop planner [name] [seconds]              in another

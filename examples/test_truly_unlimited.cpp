@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A slave without any limit: neither attempts nor time. Its master comes only
 // after the time of the default policy is over, and it is still there.
 //   test_truly_unlimited [name]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A slave whose attempts are not counted, but whose time is: with no master
 // about, it gives up when the time is over and not after 50 attempts.
 //   test_unlimited_config [name]

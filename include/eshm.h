@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ESHM: two processes on one host, linked through shared memory.
  *
  *   ESHMConfig config = eshm_default_config("cam0");

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // ESHM in C++17: two processes on one host, linked through shared memory.
 //
 //   eshm::Link link(eshm::Config("cam0").role(eshm::Role::kMaster));

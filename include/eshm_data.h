@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ESHM: the public types, constants and enums.
  *
  * C99 and C++11. No byte of shared memory is described here: what lies in a

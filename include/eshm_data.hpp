@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // ESHM in C++17: the values that eshm.hpp takes and gives: enums, outcomes of
 // calls, time-outs, ranges of bytes. Included by eshm.hpp.
 #ifndef ESHM_DATA_HPP

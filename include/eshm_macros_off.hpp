@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Sets aside the macros of other headers that have the name of something in eshm.hpp:
 // Status (Xlib), read, write and close (lwIP), move and timeout (curses), length (R) and
 // the like. eshm_macros_on.hpp brings them back. Included by eshm.hpp and its parts alone,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Brings back what eshm_macros_off.hpp set aside.
 #pragma pop_macro("Status")
 #pragma pop_macro("close")

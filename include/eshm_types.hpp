@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // ESHM in C++17: what a message type is, in words that both ends can compare.
 // Included by eshm.hpp; needs nothing of the library.
 //

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Removes what the last `cmake --install` of this build folder has installed, under
 # DESTDIR if that is set, as it was then.
 if(NOT EXISTS "${MANIFEST}")

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Builds the extension for the python3 that is on the PATH and puts it beside
 # the package's Python files, so that py/ on sys.path is all that it needs:
 #   cd py && ./build_shared_lib.sh

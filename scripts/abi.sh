@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Compares the library's ABI, its functions and the types of the public headers, with the
 # baseline in test/abi, and prints what changed:
 #   scripts/abi.sh            fails on any change but an added function or enumerator

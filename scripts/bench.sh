@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Builds a Release and runs all benchmarks: scripts/bench.sh [--long]
 # The figures are ratios to be read by people (bench/README.md), never a test.
 set -euo pipefail

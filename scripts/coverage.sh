@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Which lines and branches of the library the tests reach: scripts/coverage.sh [NAME...]
 # Builds the library with Clang's counters, runs the C++ tests (or those whose names
 # hold NAME), and prints lines and branches by folder and by file, then what was

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What llvm-cov exports, as a table, and what was not reached without a reason:
 coverage_table.py JSON FOLDER REASONS
 

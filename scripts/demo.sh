@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Shows two processes talking, kills each with -9, starts it again, and says in
 # numbers whether the link came back and whether anything was torn.
 #   scripts/demo.sh [--backend posix|sysv]

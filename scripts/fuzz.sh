@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Feeds hostile bytes to the library, with Clang's address and undefined
 # sanitizers: scripts/fuzz.sh [SECONDS] [TARGET...]
 # Each target (judge, latest, queue, attach) runs so long, as many at once as there

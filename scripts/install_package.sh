@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Installs the Python package of this tree by pip, as a wheel, into the
 # environment that setup.sh has made, or wherever pip's options say:
 #   scripts/install_package.sh NAME [PIP-OPTION...]

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Installs what is missing for building and running: setup.sh [demo|test]
 # (test, the default, wants more). Quick and silent where nothing is missing.
 # Without root and sudo it names the packages to ask for, and exits with 1.

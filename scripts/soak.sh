@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Runs the long forms of the tests, round after round, until the time is over,
 # and prints how much of each kind really ran:
 #   scripts/soak.sh [minutes] [seed] [NAME...]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Sourced by the scripts that put the demo's processes on a stage: builds the
 # demo, starts and ends masters and slaves on a link of their own, shows what
 # they print, and leaves nothing behind. Ends only what it started, by PID.

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Builds with GCC, with Clang, with the address and undefined sanitizers and
 # with the thread sanitizer, runs all tests of all of them, and ends with
 # ctest's closing line. The Python tests run beside the GCC build, on the wheel

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Kills master and slave in turn, again and again, and starts each at once; in
 # the last round both are dead together, and the slave is started first.
 #   scripts/test_full_reconnect.sh [--backend posix|sysv]

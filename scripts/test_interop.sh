@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # C++ and Python in every pairing, both deliveries and backends, each end killed
 # with -9 and started again; writes what was seen into docs/INTEROP_TEST_RESULTS.md.
 #   ESHM_DEMO=path     takes that demo instead of building one

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # A slave without limits outlives what the default policy allows: its master is
 # away for longer than 5 seconds and 50 attempts, and the link comes back.
 #   scripts/test_reconnect_retry.sh [--backend posix|sysv]

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Makes the Python package as it is published, and tries each piece in a fresh
 # virtual environment: an sdist, from it a wheel for every Python found here,
 # each repaired by auditwheel for every Linux that is old enough.

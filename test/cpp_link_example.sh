@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # The two ends of the C++ example talk, and end by themselves.
 #   cpp_link_example.sh PROGRAM
 set -euo pipefail

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # The defaults that documents name are those of the library:
 # documented_defaults.sh PROGRAM, where PROGRAM is print_defaults. Other documents
 # refer to eshm_default_config. At the end the script checks itself: without its true

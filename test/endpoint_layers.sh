@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Includes inside src/endpoint point down: endpoint_layers.sh [FOLDER]
 # An include counts by its file's name, with or without a folder. The script also fails if
 # a file is not in the list, has over 400 lines, or includes another one in a form other

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # The library exports exactly what test/abi/symbols.txt lists, each function under the
 # version of its release: exported_symbols.sh libeshm.so
 set -euo pipefail

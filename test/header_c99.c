@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* eshm.h as a C99 program includes it; every call with the types of its
  * documentation. Compiled, never run. */
 #include "eshm.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // eshm.h as a C++11 program includes it; the numbers that programs rely on.
 // Compiled, never run.
 #include "eshm.h"

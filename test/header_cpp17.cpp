@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // eshm.hpp as a program includes it, with and without exceptions and RTTI: each
 // template is used once. Compiled, never run.
 #include <type_traits>

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Runs a test program in a chroot whose root is no mount point, as Debian's builders do:
 # once with /dev of the machine, once with a plain folder that has nothing mounted.
 #   in_a_chroot.sh PROGRAM [ARGUMENT...]

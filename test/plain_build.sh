@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # What a user does by hand, without GoogleTest: mkdir build && cd build &&
 # cmake .. && make, then the demo as "auto" in two terminals. With GoogleTest the same
 # build has the five tests of the README, and no other.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Prints the defaults as README.md writes them, one `name=text` a line, for
 // documented_defaults.sh.
 #include <cinttypes>

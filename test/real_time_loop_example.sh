@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # The control loop of docs/REAL_TIME.md keeps its cycles while its planner is killed and
 # started again, and hears the second one.
 #   real_time_loop_example.sh PROGRAM

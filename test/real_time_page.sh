@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# docs/REAL_TIME.md shows the example as it is compiled.
+# SPDX-License-Identifier: MIT
+# docs/REAL_TIME.md shows the example as it is compiled, but for the line of its licence.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 diff <(awk '/^```cpp$/ { inside = 1; next } /^```$/ { inside = 0 } inside' docs/REAL_TIME.md) \
-  examples/real_time_loop.cpp
+  <(tail -n +2 examples/real_time_loop.cpp)

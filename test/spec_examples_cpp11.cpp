@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Programs written against the original: a plain include, C++11, the calls in
 // the forms that such programs use. Compiled, never run.
 #include <cstdio>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // AUTO: a process that is master if there is none, slave if there is one.
 #include <unistd.h>
 

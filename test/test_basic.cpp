@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What a first program does with the library: open, talk, look, close.
 #include <sys/stat.h>
 #include <unistd.h>

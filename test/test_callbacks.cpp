@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What a link tells by its event callback: each change once, in order, on the
 // service thread.
 #include <pthread.h>

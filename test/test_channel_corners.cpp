@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The channels' corners, over plain memory: a peer that lies or changes what is
 // being copied, a segment that is marked, more hands than can be remembered.
 #include <gtest/gtest.h>

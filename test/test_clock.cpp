@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The wall clock is stepped by an hour, forth and back: nothing happens. The
 // stepped process is this program run again under libfaketime; the machine's
 // own clock is left alone.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // eshm.hpp over a living link: what a C++ program gets for its calls.
 #include <sched.h>
 #include <unistd.h>

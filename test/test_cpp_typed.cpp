@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // eshm.hpp: senders and receivers of described types.
 #include <cstring>
 #include <optional>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What eshm.hpp says of a message type: text and fingerprint, worked out by the
 // compiler, and where a typed end puts them.
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // eshm.hpp: loans, borrows, queues and waiting for many.
 #include <poll.h>
 

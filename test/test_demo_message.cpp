@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The demo counts torn messages; here it is seen that it would.
 #include <gtest/gtest.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The library's descriptors, threads and mappings: they survive an application
 // that closes what it did not open, and go when the link goes.
 #include <fcntl.h>

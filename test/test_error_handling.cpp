@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What each call answers to what it cannot do: a code, a sentence, no crash.
 #include <algorithm>
 #include <chrono>

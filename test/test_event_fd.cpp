@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The descriptor that an event loop watches in place of a handle.
 #include <fcntl.h>
 #include <sys/epoll.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // os::Fd and what it is used for: a descriptor that a forked child does not keep, and
 // that is not touched after the application has given its number to a file of its own.
 #include "os/fd.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A process that forks while it has a link.
 #include <atomic>
 #include <thread>

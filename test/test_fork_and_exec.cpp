@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // fork and exec in a process that has links: the child is a stranger to them.
 // More of this in test_fork.cpp.
 #include <spawn.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // No room for a segment: an error of eshm_init that names what was asked and
 // what is left, and nothing remains.
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Processes stopped or killed between two system calls of eshm_init: whoever
 // waits for them is told, the next start heals, nothing is left behind.
 #include <sys/stat.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // eshm_hold_heartbeat silences every sign of life of one end but eshm_update_heartbeat, and
 // nothing else: it talks, watches its peer and follows it as before.
 #include <unistd.h>

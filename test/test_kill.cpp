@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // kill -9, over and over, at random moments: the other one is told the truth,
 // and goes on.
 #include <unistd.h>

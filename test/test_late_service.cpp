@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The library's thread may be kept from running for long. Then calls show that the process
 // lives, and do that thread's work.
 #include <sys/mman.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The channel that keeps the newest value: sizes, bounds, what a reader is
 // told of its messages.
 #include <sys/stat.h>

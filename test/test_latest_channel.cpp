@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The newest-value channel by itself, over plain memory: random steps against a
 // model that is too simple to be wrong, where its messages go, and lies.
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The newest-value channel at full speed: nothing torn, nothing older than what
 // was read before, and every message either read or counted as missed.
 #include <atomic>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Both ends of a newest-value channel at full speed, over plain memory.
 #include <gtest/gtest.h>
 #include <unistd.h>

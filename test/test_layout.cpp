@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What is worked out once and judged by everybody who attaches: sizes and places.
 #include <gtest/gtest.h>
 

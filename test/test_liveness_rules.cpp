@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The two state machines of a link, walked transition by transition: what one
 // look at the peer makes of it, and how long a slave is patient.
 #include <gtest/gtest.h>

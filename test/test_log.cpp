@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What the log is told of a link, in words.
 #include "support/log_lines.h"
 #include "support/player.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The name of a link's segment is taken from under the running ends: by a clean-up at
 // log-out, by a careless rm. The master gives the link its name again.
 #include <poll.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Ends that leave, die, hold messages or never retry, while their link is renewed.
 #include <thread>
 #include <vector>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Ends that stand still, are large or die at a bad moment, while their
 // link is renewed.
 #include <dlfcn.h>

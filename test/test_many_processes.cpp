@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Crowds at one name: whoever comes, there is one master and one slave.
 #include <sys/resource.h>
 #include <unistd.h>

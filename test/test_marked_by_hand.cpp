@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Links whose shared control words are changed by hand: what somebody leaves who
 // dies between two steps of replacing a master, and what a peer may lie about.
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Two processes on one link.
 #include <unistd.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The kernel ends a process whose control group has no memory left: for the
 // other one that is a kill like any other.
 #include <sys/mman.h>

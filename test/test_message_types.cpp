@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Two ends that use different types, seen through the C interface.
 #include "support/player.h"
 

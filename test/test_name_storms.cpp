@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The name of a link is taken away again and again, while both ends talk, come and go.
 #include <sys/statvfs.h>
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Peers that do not see each other's PIDs, or live by another clock.
 #include <dirent.h>
 #include <fcntl.h>

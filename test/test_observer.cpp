@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Those who look on: what they see, through whatever becomes of the link.
 #include <unistd.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Looking on at channels that are plain arrays: never torn, whatever the
 // writer does meanwhile, and every message accounted for.
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Those who look on: what they may not, that the two never notice them, and what a
 // hostile segment does to them.
 #include <dirent.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Links that are shared with other users: they may talk, and take over what needs
 // no new file; the name is its owner's to give away.
 #include <sys/prctl.h>

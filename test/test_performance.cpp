@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Prints how fast a link is on this machine, beside the floors that it has to
 // stay above. Ends by itself; fails only if no message came through.
 #include <sched.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A queue through the public API: nothing lost, nothing twice, order kept,
 // whatever becomes of the other end while this one lives.
 #include <gtest/gtest.h>

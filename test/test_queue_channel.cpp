@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The queue channel's algorithm: sizes, bounds, order, loans and borrows.
 #include <deque>
 #include <functional>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The queue channel with both ends at full speed, as threads over one plain
 // byte array: every message once, in order, whole.
 #include <atomic>

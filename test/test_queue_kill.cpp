@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Queues between processes: a hundred million messages, ends that are killed
 // at any moment, and a peer that writes rubbish where the queue's state lies.
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A queue channel beside a broken or hostile peer: an answer, and nothing more.
 #include <functional>
 #include <string>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Queues half full when the other end is replaced, leaves, dies or comes again:
 // nothing lost, order kept, nothing of a replaced master after the mark.
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A queue channel whose end dies, or whose segment is superseded: what the next
 // one finds.
 #include <functional>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The library prints nothing, whatever happens; a log callback hears it instead.
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What a program that must keep its rhythm counts on: no system call and no
 // allocation on the way of a message, and memory as it was asked for.
 #include <linux/filter.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // An end that keeps a core and never sleeps is alive: its calls show it, and do what its
 // service thread, which never gets that core, cannot do.
 #include <sys/resource.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Either process is killed or leaves, and comes back: the other goes on by
 // itself.
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A slave whose master is gone: what it answers meanwhile, when it gives up,
 // and what brings it back.
 #include <sys/inotify.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A hung master is replaced: one successor, whoever dies or wakes up meanwhile,
 // and its slave comes along. More of this in test_roles.cpp.
 #include <sys/stat.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Out of memory, of descriptors, of room; calls that the kernel refuses, and
 // signals without end: a documented answer, nothing left, and the name works.
 #include <signal.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Who may be master, who slave: one of each, whatever dies, hangs or wakes up.
 #include <unistd.h>
 

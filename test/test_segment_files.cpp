@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What lies at the link's name and is no segment of this library is refused,
 // in words of its own, and left as it is.
 #include <fcntl.h>

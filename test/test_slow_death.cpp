@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Processes that the kernel takes long to tear down: they are waited for, neither
 // replaced nor called hung.
 #include <sched.h>

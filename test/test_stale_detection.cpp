@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A peer that stands still is told stale, and never dead; what is late is not
 // lost.
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A watcher that was itself kept from running does not take its own absence for its peer's
 // silence; and a peer that hangs is found all the same.
 #include <sys/wait.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Something else has the name of a link whose ends go on. What is not the library's is left
 // alone, and reported once; when it is gone, the master gives the link its name again.
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The library's threads: their names, signals, policies, CPUs and stacks, and what
 // eshm_init says if it cannot start them as requested.
 #include <alloca.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Nine faults of the program that this library replaces, each as a promise.
 // Their other tests stand with what they belong to.
 #include <sys/mman.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // One thread that waits for many handles.
 #include <pthread.h>
 #include <time.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Waiting for many, and the descriptor, when processes come and go: killed,
 // replaced and forked ones, old kernels, and a closed descriptor.
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // use_threads = false: the same promises, kept by the calls as they come.
 #include <dirent.h>
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // os::WordLock: one thread inside at a time, each waiter gets in, and the holder runs
 // with the priority of the highest waiter.
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // os::WordLock in a forked child: the one thread that is there has another id.
 #include <gtest/gtest.h>
 

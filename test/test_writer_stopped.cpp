@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A writer stopped or killed in the middle of its writes: the reader has the
 // last good value at once, with no waiting at all (time-out 0).
 #include <sys/mman.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Messages that are filled, and read, in the segment itself: loan, publish,
 // discard, borrow, release.
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Loans and borrows that are out when somebody dies, moves on or gives up.
 #include <unistd.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The C++ end of the tests of records between C++ and Python:
 //   typed_end send|receive Pose|Everything NAME posix|sysv
 // Prints the record's canonical text; sends one record whose values the other

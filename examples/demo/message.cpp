@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "demo/message.h"
 
 #include <time.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What the demo's two ends say to each other: one readable line with number,
 // sender, time and checksum, so that a line pasted together from two others
 // cannot pass for one.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "demo/options.h"
 
 #include <cctype>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #ifndef ESHM_EXAMPLES_DEMO_OPTIONS_H
 #define ESHM_EXAMPLES_DEMO_OPTIONS_H
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "demo/peer_watch.h"
 
 #include "demo/message.h"

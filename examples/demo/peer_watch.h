@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Tells when the other process comes, falls silent, goes and is back.
 #ifndef ESHM_EXAMPLES_DEMO_PEER_WATCH_H
 #define ESHM_EXAMPLES_DEMO_PEER_WATCH_H

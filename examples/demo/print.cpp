@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "demo/print.h"
 
 #include <cstdarg>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Lines for people, each flushed as it is written.
 #ifndef ESHM_EXAMPLES_DEMO_PRINT_H
 #define ESHM_EXAMPLES_DEMO_PRINT_H

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // This machine's own figures, from /proc and /sys.
 #ifndef ESHM_EXAMPLES_DEMO_READINGS_H
 #define ESHM_EXAMPLES_DEMO_READINGS_H

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "demo/tally.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What one end has received, and how long it was on its way.
 #ifndef ESHM_EXAMPLES_DEMO_TALLY_H
 #define ESHM_EXAMPLES_DEMO_TALLY_H

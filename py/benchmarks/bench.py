@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Figures of the Python end, each beside others of the same minute.
 
     bench.py [--rounds N] [--cpp build/bench/bench_oneway]

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Frames of 1920x1080x3 bytes from C++ into a numpy view, without a copy.
 
     bench_frames.py [--source build/bench/frame_source] [--backend posix|sysv]

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """How long after SIGINT each kind of wait ends with KeyboardInterrupt.
 
 bench_interrupt.py [--rounds N]

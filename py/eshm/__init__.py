@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """ESHM: two processes on one host, linked through shared memory.
 
 with eshm.ESHM("cam0") as link:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Reading in asyncio, by the descriptor of eshm_get_fd."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The options' defaults: those of the C library, from eshm_default_config."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The enums of eshm_data.h, with the names there less the prefix."""
 
 from enum import IntEnum, IntFlag

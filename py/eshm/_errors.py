@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """One exception for each failure that a program may want to handle separately.
 
 Each has `code`, an ESHMError. Its text is the library's message: the segment, the

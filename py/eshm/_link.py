@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """ESHM: one end of a link."""
 
 from __future__ import annotations

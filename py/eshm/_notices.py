@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Delivers the library's events and log lines to Python callbacks.
 
 The library reports them on its service thread, which writes the heartbeats of

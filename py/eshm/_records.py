@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Record types: the layout of a message's fields, and values to bytes and back.
 
 A record type is made from a numpy dtype, a ctypes.Structure or a dataclass of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Sender and Receiver: records instead of bytes."""
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Both ends in one process: sizes, time stamps, events, errors, statistics."""
 
 import array

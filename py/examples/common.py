@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the examples share: where the package is, options, and an end in good order."""
 
 from __future__ import annotations

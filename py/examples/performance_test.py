@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Writes a second, the pair of a write and a read, and the way to another
 process and back. See py/benchmarks for figures beside other packages."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """A slave whose master is killed with -9 and started again, three times. It
 calls nothing to reconnect: it reads, and the link comes back."""
 

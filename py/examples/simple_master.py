@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """A master that says hello and prints what comes back. The slave may be
 simple_slave.py or the C++ demo: eshm_demo slave [shm_name]."""
 

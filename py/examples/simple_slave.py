@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """A slave that prints what it receives and answers each message. The master
 may be simple_master.py or the C++ demo: eshm_demo master [shm_name]."""
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Writing, reading, loaning and borrowing messages.
 #include <algorithm>
 #include <cstddef>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The library's defaults, for the signatures of the Python package.
 #include "native.h"
 

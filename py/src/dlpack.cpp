@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // DLPack, version 1: a borrowed message as a read-only tensor of bytes. The tensor
 // is an export like any other: the message stays in place until it is deleted.
 #include <new>

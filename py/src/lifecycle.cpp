@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Opening and closing: a handle is destroyed after the last call and the last view.
 #include <unistd.h>
 

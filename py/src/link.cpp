@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The type Link: one handle of the library, with its methods. eshm/_link.py derives
 // ESHM from it.
 #include "link.h"

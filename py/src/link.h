@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The methods of Link, by the files that hold them; link.cpp has their table.
 #ifndef ESHM_PY_LINK_H
 #define ESHM_PY_LINK_H

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The type Message, which read_msg returns.
 #include <time.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Declarations that the extension's source files share. Only one interpreter of
 // a process can load the extension, so that interpreter's lock guards all globals.
 #ifndef ESHM_PY_NATIVE_H

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Delivery of events and log lines. The library reports them on its service thread,
 // which writes the heartbeats of all links and must not wait for the interpreter's
 // lock. So they go into a queue, and a Python thread (eshm/_notices.py) takes them out.

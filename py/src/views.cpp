@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Loan and Borrow: messages in the segment, accessed through the buffer protocol.
 //
 // Each holds a Pin, which keeps the message in its place and the segment mapped.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Calls that wait. They release the interpreter's lock; an exception from a signal
 // handler ends them, and so does close().
 #ifndef ESHM_PY_WAITING_H

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // State of both ends: roles, liveness, statistics, events.
 #include "link.h"
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Names, links and watchdogs of the tests.
 
 Nothing here asserts a longest time: a watchdog ends what hangs, and shows

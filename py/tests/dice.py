@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Two processes do random things to one link, and are killed at random.
 
     dice.py NAME BACKEND DELIVERY SEED OPERATIONS

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What programs written for the original rely on, and the messages' way."""
 
 import array

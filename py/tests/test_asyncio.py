@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """asyncio and selectors, by the descriptor."""
 
 import asyncio

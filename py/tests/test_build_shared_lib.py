@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """py/build_shared_lib.sh as a user runs it: the system's python3, no pip, no
 virtual environment. In a copy of the tree, so that the checkout stays clean."""
 

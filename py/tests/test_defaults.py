@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Defaults: one set, in the C library. Signatures, stub and guide agree with it."""
 
 import ast

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Random operations of two processes, of which either is killed again and again."""
 
 import os

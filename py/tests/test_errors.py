@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Every failure has a class, a code and a sentence."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The examples as a user runs them, and the package's types as a checker sees them."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What `import eshm` loads and what it does not, and the order of its modules."""
 
 import ast

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """No call leaks: neither references nor memory nor descriptors."""
 
 import asyncio

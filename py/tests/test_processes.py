@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """fork, spawn, pickling, exit, and coming back after kill -9."""
 
 import glob

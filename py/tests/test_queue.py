@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Queues: nothing lost, order kept, full said."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The code blocks of py/README.md run as they stand."""
 
 import pathlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The guide's blocks on zero copy, queues, records and event loops."""
 
 import pytest

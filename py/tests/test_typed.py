@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Record types: canonical texts, fingerprints, values; and ends that differ."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Threads, signals and closing, while something waits."""
 
 import os

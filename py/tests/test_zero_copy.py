@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Loans and borrows: what a view may see, and for how long."""
 
 import gc

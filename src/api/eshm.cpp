@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The C ABI: arguments in, codes and texts out; nothing else happens here.
 #include "eshm.h"
 

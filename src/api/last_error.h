@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What went wrong last on this thread.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "api/settings_of.h"
 
 #include <sched.h>

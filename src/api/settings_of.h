@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // From the caller's ESHMConfig to checked Settings.
 #pragma once
 

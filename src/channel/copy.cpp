@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "channel/copy.h"
 
 namespace eshm::channel {

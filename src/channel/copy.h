@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Copying bytes that another process may be changing, or reading, meanwhile.
 //
 // A plain memcpy of such bytes is a data race: the compiler may split a load,

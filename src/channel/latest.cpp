@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "channel/latest.h"
 
 #include <algorithm>

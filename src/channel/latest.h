@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The newest value wins: a ring of slots, each guarded by a sequence number.
 // Diagrams, crash points and orders: docs/PROTOCOL.md, section "LATEST".
 //

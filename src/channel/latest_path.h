@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What every write and read of a LATEST channel passes through, inline: a call
 // then is one function, and spends its time on the message instead of on frames.
 // What is rare stands in latest.cpp.

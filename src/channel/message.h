@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What both kinds of channels speak of.
 #pragma once
 

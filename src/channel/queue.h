@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Nothing is lost, order is kept: a ring of variable-length records.
 // Diagrams, crash points and orders: docs/PROTOCOL.md, section "QUEUE".
 //

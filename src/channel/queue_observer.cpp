@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "channel/queue_observer.h"
 
 #include "channel/copy.h"

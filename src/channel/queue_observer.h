@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Looking on at a queue, beside its reader, from a mapping that cannot be
 // written. Follows the records, and is lapped where it cannot keep up.
 // docs/PROTOCOL.md, section "Observers".

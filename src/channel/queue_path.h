@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The ring's arithmetic that every message of a QUEUE passes through, inline.
 #pragma once
 

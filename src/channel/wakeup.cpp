@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "channel/wakeup.h"
 
 namespace eshm::channel {

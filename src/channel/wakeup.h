@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Sleeping until the other process has something, and waking it only if it
 // sleeps: an event count in shared memory. docs/PROTOCOL.md, section "Parking".
 //

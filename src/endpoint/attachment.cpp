@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "endpoint/attachment.h"
 
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A segment in which this process plays a role: everything mapped, the lock
 // held, the record written, both channels taken over.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Which end of a link removes its name, and how.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "endpoint/data_path.h"
 
 #include <utility>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What calling threads use of a link: both directions, and the segment that they
 // share. Upkeep exchanges that segment while no call is inside.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // One end of a link: what an ESHMHandle of a master or a slave is. It holds the parts
 // and opens and closes them; each part is in a file of its own:
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "endpoint/ends.h"
 
 namespace eshm::endpoint {

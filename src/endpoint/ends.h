@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What every message needs, looked up once a segment: the two ends of the
 // channels that this process holds, of either kind. Plain values that an
 // Endpoint keeps in its own memory, so that no call follows a chain of pointers.

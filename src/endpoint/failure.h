@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Why something did not work: code, errno and a sentence with the object.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "endpoint/former_segments.h"
 
 #include "channel/wakeup.h"

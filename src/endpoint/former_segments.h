@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Segments that this end left by a move, kept as long as something of them is
 // wanted: unread messages, a queue's rest that is carried over, loans, borrows.
 //

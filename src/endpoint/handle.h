@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What every ESHMHandle begins with: which of the two kinds it is, and whose.
 #pragma once
 

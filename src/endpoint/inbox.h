@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What is unread for a handle: in its segment, and in those that it left. Takes one
 // message at a time, or says why there is none.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "endpoint/incoming_path.h"
 
 namespace eshm::endpoint {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The incoming direction of a handle: what a call does between its arguments and
 // the inbox. The usual way is inline, so that a read compiles to one function.
 #pragma once

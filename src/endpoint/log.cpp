@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "endpoint/log.h"
 
 #include <atomic>

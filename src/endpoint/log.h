@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Passes log lines to the application's callback, if there is one.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "endpoint/message_types.h"
 
 #include <unistd.h>

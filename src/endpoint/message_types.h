@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What the messages of a link are: the two descriptions in the segment, and
 // the sentence that tells where two ends differ.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A move to another segment, prepared while calls still use the former one.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What has a link's name, and how a segment gets it.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What a link reports to its application: events and log lines. They are queued
 // where they happen and delivered later, while no lock of the library is held.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "endpoint/observer.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A read-only observer of a link: the other thing that an ESHMHandle can be.
 //
 // It opens and maps everything read-only, takes no lock and waits on no futex, so

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // How eshm_init waits for a role.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "endpoint/outgoing_path.h"
 
 #include <new>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The outgoing direction of a handle: what a call does between its arguments and
 // the channel. The usual way is inline, so that a write compiles to one function.
 #pragma once

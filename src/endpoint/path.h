@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What both directions of a handle have: a lock between this process's threads,
 // the segment, and the way a call waits.
 #pragma once

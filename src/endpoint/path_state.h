@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What upkeep and the calls of one direction exchange without a lock.
 #pragma once
 

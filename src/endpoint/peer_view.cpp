@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "endpoint/peer_view.h"
 
 namespace eshm::endpoint {

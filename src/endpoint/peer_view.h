@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The peer of a link as upkeep last saw it.
 #pragma once
 

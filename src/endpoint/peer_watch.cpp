@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "endpoint/peer_watch.h"
 
 namespace eshm::endpoint {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The state machine of a peer, free of clocks, locks and memory: each check's
 // result goes in, events come out. Its diagram is in docs/RECONNECTION_GUIDE.md.
 #pragma once

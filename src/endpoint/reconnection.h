@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What a slave does that has lost its master: it tries again by the retry policy, moves to
 // the segment of a new master, or gives up. Part of upkeep, one thread at a time.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What a healthy master does whose segment has lost its name: it gives the name to a fresh
 // segment, and moves there together with its slave. docs/PROTOCOL.md, section "A name that
 // is lost". Part of upkeep, one thread at a time.

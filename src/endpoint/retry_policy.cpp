@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "endpoint/retry_policy.h"
 
 #include <algorithm>

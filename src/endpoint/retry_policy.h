@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // When a slave that lost its master tries to reconnect, and when it gives up: a
 // state machine free of clocks, locks and memory. Its diagram is in
 // docs/RECONNECTION_GUIDE.md.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "endpoint/role_seeker.h"
 
 #include <unistd.h>

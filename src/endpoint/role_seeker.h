@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // How a process comes to its role: birth, adoption, starting afresh, replacing
 // a hung master, and a slave's seat. docs/PROTOCOL.md, section "Roles".
 //

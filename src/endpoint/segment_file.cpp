@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "endpoint/segment_file.h"
 
 #include <unistd.h>

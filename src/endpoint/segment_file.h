@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What lies at a link's name, and the control page of it: enough to judge a
 // segment and to change who plays which role in it.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The one thread of a process that does the upkeep of all its links: it beats each
 // millisecond, watches for the exit of peers and for new names, and runs what is due.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What eshm_init was asked for, checked and with every default filled in. The defaults
 // are eshm_default_config's: no field has one here.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // How long something has been silent, by the clock of the process that watches it. Time in
 // which the watcher itself did not check hardly counts: a process that was stopped, or
 // kept from a core, must not take its own absence for another's silence.

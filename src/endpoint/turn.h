@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Whose turn it is to run the upkeep of a link: the service thread's when it is due, a
 // call's where there is no such thread, or where it is late. One at a time.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "endpoint/upkeep.h"
 
 #include <algorithm>

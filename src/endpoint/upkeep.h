@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What keeps a link healthy between calls: it beats, checks the peer, reconnects, and
 // fences an end that has lost its role.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "endpoint/wait_any.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Waiting for the first of many handles that has something to read.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Threads that sleep on behalf of others: for the descriptors of event loops,
 // and for a wait on more handles than one thread can sleep for.
 //

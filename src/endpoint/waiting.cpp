@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "endpoint/waiting.h"
 
 #include <unistd.h>

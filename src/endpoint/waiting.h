@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The one loop that every wait of this library runs in.
 #pragma once
 

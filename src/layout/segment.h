@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Every shared byte of a link: what it is, where it lies and who writes it.
 //
 //   control page (both sides map it read-write)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Judging what lies at a name, from a private copy of its first bytes.
 #pragma once
 

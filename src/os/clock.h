@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Monotonic time and the one representation of a time-out: an absolute Deadline.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What a core can be told.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "os/cpu_set.h"
 
 #include <sys/syscall.h>

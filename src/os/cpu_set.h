@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Sets of CPUs, by number.
 #pragma once
 

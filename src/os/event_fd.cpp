@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "os/event_fd.h"
 
 #include <sys/eventfd.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A descriptor that polls readable while it is set.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "os/fd.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Descriptors that survive an unkind host: a fork, and an application that
 // closes what it did not open.
 #pragma once

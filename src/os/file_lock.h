@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Kernel locks on single bytes of a file: who holds one lives.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Sleeping on a 32-bit word that other processes map too.
 #pragma once
 

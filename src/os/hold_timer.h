@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // How long the locks of a data path are held. Only bench_realtime measures it: its own
 // copy of the library is compiled with ESHM_TIME_LOCKS. Elsewhere the timer is an empty
 // class whose functions do nothing.

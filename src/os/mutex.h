@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A mutex whose holder runs with the priority of its highest waiter, and the condition
 // variable that goes with it.
 #pragma once

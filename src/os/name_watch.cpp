@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "os/name_watch.h"
 
 #include <sys/inotify.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // One object for each process, also for one that forked off.
 #pragma once
 

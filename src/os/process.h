@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Who a process is, in words that another process can check.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "os/shm_object.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Named shared memory: files of the tmpfs at /dev/shm.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "os/sysv_block.h"
 
 #include <signal.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // System V shared memory: an area without a name, reached by its id.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Threads that inherit neither policy, priority and signal mask of the thread that starts
 // them, nor the process's default stack size.
 #pragma once

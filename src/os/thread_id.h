@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The kernel's id of this thread, for words that the kernel reads.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "os/word_lock.h"
 
 #include <linux/membarrier.h>

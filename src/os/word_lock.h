@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A lock between the threads of one process. A thread that waits for it lends its
 // priority to the thread that holds it.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What the grown library tells its callers in the fields that only it has.
 #pragma once
 

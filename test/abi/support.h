@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A program that knows the library by one release's headers alone, and what it asks of
 // the library that it runs with. The environment says which one that is.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A program that knows the new fields: it gets them from a library that has them, and 0
 // or a refusal from one that does not.
 #include "abi/support.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What a library writes into the structs of a program that has other headers: as many
 // bytes as struct_size says, and none after them.
 #include <new>

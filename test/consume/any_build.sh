@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Builds the libraries in one way, and lets a program of each talk.
 #   any_build.sh unity|lto|space
 # unity: one file a part. lto: optimized as a whole when it is linked. space: the paths of

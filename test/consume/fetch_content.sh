@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # FetchContent of an archive, in a project of C alone: both libraries, shared and static.
 . "$(dirname "$0")/support.sh"
 copy_source "$work/eshm"

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # find_package(eshm): shared and static, from C and from C++.
 . "$(dirname "$0")/support.sh"
 configure -S "$here/find_package" -B "$work/build" -DCMAKE_PREFIX_PATH="$prefix"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Compiled with MACROS, the name of a header: included before eshm.hpp with BEFORE, else
 // after it. Some of these macros break the standard library's headers, too, which are
 // therefore included first.

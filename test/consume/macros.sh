@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # eshm.hpp beside headers whose macros have the names of things in it: Xlib's Status and
 # the like, before it and after. The real headers are tried where they are installed.
 . "$(dirname "$0")/support.sh"

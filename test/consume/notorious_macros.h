@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /* Macros that other headers define although their names are common words. */
 /* X11/Xlib.h, X11/X.h */
 #define Status int

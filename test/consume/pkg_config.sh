@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # pkg-config: flags for libeshm.so; with --static for libeshm.a, from C and for a program
 # without any shared library. 77 (skipped) without pkg-config.
 . "$(dirname "$0")/support.sh"

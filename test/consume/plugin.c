@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A plug-in that opens a link, and closes it only if it is asked to. The host may carry
  * the handle over to the plug-in loaded again. */
 #include <stddef.h>

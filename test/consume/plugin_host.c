@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Loads a plug-in, lets it open a link, and unloads it with the link open:
  *   plugin_host PLUGIN [PLUGIN]
  * With two plug-ins they first talk to each other, each by its own copy of the library.

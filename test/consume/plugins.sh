@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # A host unloads (dlclose) a plug-in that has a link open; and both libraries in one
 # process talk to each other, as two processes do.
 #   plugins.sh unload|both

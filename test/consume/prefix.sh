@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # The library as a package brings it: installed by DESTDIR for one prefix and moved to
 # another, whose path has a space, where the other tests use it.
 #   prefix.sh FOLDER    ($ESHM_BUILD: the build folder)

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # The headers in every standard that they are for, without exceptions and RTTI too,
 # without a warning.
 . "$(dirname "$0")/support.sh"

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # ESHM as a folder of a larger project, and in that project's own package.
 . "$(dirname "$0")/support.sh"
 mkdir "$work/larger"

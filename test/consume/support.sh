@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # For the tests of this folder: source it first. Each gets the compilers in CC and CXX,
 # $source (the source folder), $prefix (where the library is installed, see prefix.sh) and
 # an empty folder $work, which is gone at the end.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What each of the projects here builds: two ends of a link in one process, which send
  * each other a message. Prints "talked". */
 #include <stdio.h>

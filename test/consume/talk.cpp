@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // talk.c in C++.
 #include <unistd.h>
 

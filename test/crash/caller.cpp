@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "crash/caller.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A process that makes one call after the other, each between two marks, and a
 // peer that works while it stands still.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // One end of one direction, whichever way it is reached: a link's handle, or a
 // channel's end in plain memory, of which a copy goes on from the same place.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "crash/hastened_clock.h"
 
 #include <time.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The monotonic clock that the library sees in this process, which a test may put
 // forward: what waits for its time to come is due at once. For a test that links the
 // library statically, with these calls wrapped (test/CMakeLists.txt). Timeouts of futexes

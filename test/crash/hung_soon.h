@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Links whose master is soon taken for hung, since nobody beats but by a call.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "crash/left_alone.h"
 
 #include <algorithm>

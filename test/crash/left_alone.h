@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What must hold for whoever is left by a death in any call of the data path,
 // beside what Survivors look for: both ends of a queue, and the writer of a
 // newest value whose reader died. They go on, from exactly the state that they

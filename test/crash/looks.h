@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Who looks at the images of a stepped call, by what was stepped.
 #pragma once
 

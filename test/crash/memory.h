@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The shared bytes of one direction of a link, where a crash test finds them:
 // in a real link, or in a channel made up of nothing but memory.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "crash/own_steps.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A call that this very process makes in single steps: a trap after each
 // instruction, instead of two switches between processes. For memory that is this
 // process's own; whoever dies in such a call lives on in fact, so what it left is

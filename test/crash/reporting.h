@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What the crash tests say, and when they cannot run.
 #pragma once
 

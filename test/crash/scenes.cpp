@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "crash/scenes.h"
 
 #include "support/counts.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What may stand in a channel when a call begins, and the calls.
 #pragma once
 

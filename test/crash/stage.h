@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A link on which a change of roles is about to begin, in a stepped process,
 // and what must hold for those who are left when it dies there.
 #pragma once

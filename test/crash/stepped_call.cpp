@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "crash/stepped_call.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // One call of the data path on a real link, stepped from its first instruction
 // to its last, and the twins of its two ends.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "crash/stepper.h"
 
 #include <fcntl.h>

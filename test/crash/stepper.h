@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A process that is stepped through one instruction at a time, from a mark that
 // it sets itself to its next one. Between two steps it stands still, as if it
 // had died there: a killed process leaves every store that it has retired.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "crash/survivors.h"
 
 #include <algorithm>

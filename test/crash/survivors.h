@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What must hold for those who are left when a writer dies: readers, and the
 // writer that takes the channel over. They are given a private copy of the
 // memory as the dead one left it.

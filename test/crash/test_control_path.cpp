@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A process that takes, keeps or gives back a role is killed after each of its
 // system calls, and after each instruction that changed shared bytes: whoever is
 // left, and whoever comes, goes on, and nothing stays behind.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Every instruction of a write is a crash point: the writer is single-stepped,
 // and the memory that it would leave behind is handed to those who survive.
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Every instruction of every call of the data path is a crash point, on real
 // links: whoever is left, and whoever comes in the dead one's place, goes on.
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What another thread may do while one stands at any instruction of a call: fork,
 // ask for that thread's end, or turn the process into another program. The child of
 // the fork is refused at once, the process itself goes on; so does whoever is left

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Processes that are killed in a call of the data path, before it and after each
 // step that changed shared bytes (a death elsewhere leaves the same), before the
 // eyes of a real peer, which goes on with a real successor.

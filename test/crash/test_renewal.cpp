@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The name of a link's segment is lost, its master renews it, and the slave comes over.
 // Each of the two is killed after each of its system calls on that way, and after each
 // instruction that changed shared bytes: who is left and who comes read everything, in

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A master is stopped at any instruction of a call and replaced, its slave works
 // with the successor, then it goes on: nothing of it counts any more, and its next
 // call says SUPERSEDED.

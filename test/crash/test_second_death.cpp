@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The one who recovers dies, too: a successor is stepped through its adoption
 // and first calls on what a death in any call of the data path left, and others
 // go on from what that leaves.

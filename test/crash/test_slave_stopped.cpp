@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A slave is stopped at any instruction of a call, its hung master is replaced and
 // tries to write one thing more, then the slave goes on: it takes nothing that was
 // written behind the mark, loses nothing that lies before it, and is at the new

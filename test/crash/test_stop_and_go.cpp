@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A process is stopped at any instruction of a call, its peer works meanwhile,
 // and then it goes on: nothing is torn, lost or given twice. At every other point
 // a signal's handler runs there, too.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "crash/twins.h"
 
 #include <algorithm>

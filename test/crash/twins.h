@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Both ends of one direction as copies in plain memory of what a real link's
 // ends are, and the books: what must be readable, and what is in whose hands.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The way of a stepped process through a call that makes system calls, and the
 // points on it where a death leaves something else than the one before.
 #pragma once

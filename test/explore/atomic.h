@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Atomics and fences whose operations are steps of the explorer, and know where
 // in the sources they stand. Outside a run they are plain accesses.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Each order, fence and check of the channels that a run can show to be needed,
 // taken away; and those that none can, with the reason.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Runs threads on the memory model in every way that makes a difference: which
 // thread goes first, and which store each load takes. A run is repeated from its
 // beginning with another choice until none is left.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The kernel's part of parking, as a step of the explorer. Waits have no end
 // here: a wake that was lost is a thread that waits for ever.
 #include "os/futex.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "explore/memory_model.h"
 
 #include <algorithm>

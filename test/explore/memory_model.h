@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The C++ memory model as a machine: of each location the stores in their order,
 // of each thread what it may still read. A load takes any store that its thread
 // has not been told is overwritten; who takes a store by acquire is told all that

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Messages that prove themselves: number and writer give each word.
 #pragma once
 

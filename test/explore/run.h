@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Explores threads that share one State: plain values that are set up once and
 // put back before each run.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Threads that share a channel, and what each of them claims of what it gets.
 #pragma once
 

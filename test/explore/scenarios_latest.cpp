@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The newest-value channel: nothing torn, numbers only rise, what was published
 // before a call began is not missed, what is borrowed stays as it is.
 #include "channel/copy.h"

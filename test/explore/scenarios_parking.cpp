@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Parking: nobody sleeps for ever while there is something unread, or room.
 #include "channel/latest.h"
 #include "channel/queue.h"

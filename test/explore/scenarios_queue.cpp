@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The queue: every message once, in order and whole; no payload is touched by
 // both ends at once. Its observer: nothing torn, and what it missed is counted.
 #include "channel/queue.h"

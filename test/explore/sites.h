@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Where in the library's sources an operation on shared memory stands, by which
 // label of docs/PROTOCOL.md, and what it is weakened to for a counter-proof.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What a thread does: loads, stores, fences, the kernel's calls.
 #include <algorithm>
 #include <cstdio>

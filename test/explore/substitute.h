@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Included before everything else in the library's sources that are explored:
 // their atomics, fences and word copies become the explorer's.
 #pragma once

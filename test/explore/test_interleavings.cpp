@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The channels' own sources, explored (explorer.h): no run breaks a claim, and
 // with any order or check taken away one does.
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The model that the explorer runs on: of well-known small programs exactly the
 // results that the C++ standard allows are found.
 #include <gtest/gtest.h>

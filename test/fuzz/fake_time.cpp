@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Time that passes when somebody sleeps: linked with --wrap, so that waits cost a
 // fuzzer nothing. One thread, and nobody to wake it.
 #include <linux/futex.h>

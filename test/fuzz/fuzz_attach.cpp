@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // eshm_init, the calls and eshm_destroy on a file with any content at the link's
 // name, with locks on it or not, while the content changes between the calls.
 #include <fcntl.h>

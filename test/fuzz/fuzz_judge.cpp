@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // layout::judge() on any header. What it calls fine, or superseded, is mapped and
 // used by its numbers: they are checked here once more, in another way.
 #include "eshm_data.h"

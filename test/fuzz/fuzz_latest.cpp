@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Both ends of a newest-value channel on any bytes, which change between calls.
 #include "channel/latest.h"
 #include "fuzz/input.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Both ends of a queue on any bytes, which change between calls.
 #include "channel/queue.h"
 #include "fuzz/input.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The fuzzer's bytes, taken from the front; zeros once they are used up.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Writes the images that the fuzzers begin with: make_seeds FOLDER
 #include <sys/stat.h>
 

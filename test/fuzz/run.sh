@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Runs one fuzzer for some seconds, from the corpus in the tree:
 #   run.sh PROGRAM SECONDS [FOLDER]
 # FOLDER keeps what it learns. Prints how many inputs it tried, and at what rate.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A link at work while one stranger flips bits of its shared bytes and another
 // puts old values back: whatever the calls answer, they answer, and destroying
 // and starting anew works. For the sanitizers, above all.

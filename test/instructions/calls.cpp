@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The calls whose instructions check.sh counts: both ends of one link in this
 // process, as an application opens them.
 //   calls latest|queue COUNT    makes each call COUNT times

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Counts the instructions of single calls of the library and compares them with
 # counts.txt. Fails where a call takes over 3 % more; reports where one takes over
 # 3 % less, so that the file can be renewed.

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Searches all states of the models, or shows that each order and each check in
 # them is needed:
 #   check.sh parking         no wake is lost

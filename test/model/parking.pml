@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Park and wake: docs/PROTOCOL.md, section "Parking"; src/channel/wakeup.cpp,
  * Path::announce_and_park, OutgoingPath::write_locked.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Roles and take-over: docs/PROTOCOL.md, section "Roles";
  * src/endpoint/role_seeker.cpp, OutgoingPath::write_locked, Inbox::take,
  * Upkeep::try_to_move, ::free_reserved_seat, clean_up_name.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Signs of life: docs/PROTOCOL.md, section "Signs of life"; Path::mark_call,
  * SegmentFile::signs_of_life, Silence.
  *

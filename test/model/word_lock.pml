@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A lock between threads: docs/PROTOCOL.md, section "Locks between the threads of
  * one process"; src/os/word_lock.cpp.
  *

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A second process of a test: forked, told what to do step by step, stopped,
 // killed, and never left behind.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A control group of a test's own, version 1 or 2, whichever the machine has.
 #pragma once
 

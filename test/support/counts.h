@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // How much a test does, and with which random numbers.
 #pragma once
 

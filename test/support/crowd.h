@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Many links at once, both ends of each in this process.
 #pragma once
 

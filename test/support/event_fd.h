@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What tests ask about the descriptor of a handle.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Makes allocations and system calls fail, the library's among them: for a test
 // that links it statically, with eshm_faults (test/CMakeLists.txt).
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A control group that stops all its processes at one moment, and lets them continue.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A child's child that outlives it, with all that it inherited.
 #pragma once
 

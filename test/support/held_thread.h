@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A thread of a child that a tracer holds, while the child's other threads run.
 #pragma once
 

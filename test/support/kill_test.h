@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Ends and their peers: what tests of killed processes begin with.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A link of a test's own: its name, its handles, and what it may not leave.
 #pragma once
 

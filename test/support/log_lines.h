@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What the library logs in this process.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A link with queues, whose name is taken from under its running ends.
 #pragma once
 

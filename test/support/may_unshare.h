@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Namespaces of a test's own: whether the kernel, and who started us, allow them.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A control group with a memory limit, for tests in which the kernel's
 // out-of-memory killer comes.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Observers of a link of each kind, and what they see.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Payloads that prove themselves: every word follows from the message's number.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A process with one link that does what it is told, and what tests of life
 // and death ask about a link over and over.
 #pragma once

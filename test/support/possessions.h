@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What a process has of descriptors, threads and mappings, for tests of leaks.
 #pragma once
 

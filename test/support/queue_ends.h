@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A queue channel on a plain byte array, with both of its ends.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Links with queues both ways, and numbered texts that are counted through them.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Real-time scheduling and cores for tests, without harm to the machine.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A queue channel's shared bytes as a plain array: no segment, no process.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Threads with a priority, and on one processor.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Counters that a test and its children share.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A newest-value channel's shared bytes as a plain array, and messages in them: no
 // segment, no process.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What the tests of a run have done, counted over all of them: scripts/soak.sh
 // adds the lines up.
 #pragma once

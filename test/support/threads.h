@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Which threads this process has.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A process that opens a link under a tracer, which stops it at its system calls.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Both ends of a link in one process, and messages filled and read in its memory.
 #pragma once
 

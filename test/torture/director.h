@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Who forks, kills, stops and replaces the processes of one link, and knows
 // which messages that may cost.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What a link under torture was given and what came out of it, in memory that
 // outlives every process of it; and the messages, which prove themselves.
 #pragma once

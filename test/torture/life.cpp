@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "torture/life.h"
 
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // One process of a link under torture: it talks until it is told to leave, or
 // killed, and checks all that it reads.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Real processes that are killed, stopped, replaced and begun again in any
 // order, more of them busy than there are cores; their messages prove
 // themselves, and what each reader gets is checked against what was promised.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """One end of an interoperation play: what eshm_demo does, in Python.
 
 It writes and judges the demo's lines (examples/demo/message.h): number,

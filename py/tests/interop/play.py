@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Plays every pairing of the two languages and writes the table of what was seen into RESULTS.
 
     play.py DEMO RESULTS

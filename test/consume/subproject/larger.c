@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "eshm.h"
 
 const char* larger_name(int code);
