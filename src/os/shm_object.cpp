@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,6 +19,15 @@ namespace {
 
 constexpr const char* kDirectory = "/dev/shm";
 constexpr uint64_t kAllocationStep = 1u << 20;
+// RENAME_NOREPLACE and RENAME_EXCHANGE of <linux/fs.h>.
+constexpr unsigned kNoReplace = 1 << 0;
+constexpr unsigned kExchange = 1 << 1;
+
+// musl before 1.2.6 has no renameat2.
+int rename_with(const std::string& from, const std::string& to, unsigned flags) {
+  return syscall(SYS_renameat2, AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), flags) == 0 ? 0
+                                                                                         : errno;
+}
 
 thread_local void (*meanwhile)(void*) = nullptr;
 thread_local void* meanwhile_with = nullptr;
@@ -151,11 +161,11 @@ int rename_over(const std::string& from, const std::string& to) {
 }
 
 int rename_if_free(const std::string& from, const std::string& to) {
-  return renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0 ? 0 : errno;
+  return rename_with(from, to, kNoReplace);
 }
 
 int exchange_names(const std::string& a, const std::string& b) {
-  return renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) == 0 ? 0 : errno;
+  return rename_with(a, b, kExchange);
 }
 
 int unlink_name(const std::string& path) { return ::unlink(path.c_str()) == 0 ? 0 : errno; }

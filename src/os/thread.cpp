@@ -181,9 +181,11 @@ int Thread::create(const Attempt& attempt) {
   parameters.sched_priority = scheduling.priority;
   Attributes all;
   if (attempt.stack_bytes != 0) all.set(pthread_attr_setstacksize, attempt.stack_bytes);
+#ifdef __GLIBC__
   if (!scheduling.cpus.is_empty()) {
     all.set(pthread_attr_setaffinity_np, scheduling.cpus.bytes(), scheduling.cpus.data());
   }
+#endif
   if (!attempt.inherits_policy) {
     all.set(pthread_attr_setinheritsched, PTHREAD_EXPLICIT_SCHED);
     all.set(pthread_attr_setschedpolicy, scheduling.policy);
@@ -191,7 +193,19 @@ int Thread::create(const Attempt& attempt) {
   }
   if (all.failure() != 0) return all.failure();
   const ScopedSignalBlock no_signals;  // inherited by the thread
+#ifndef __GLIBC__
+  // musl has no such attribute: the thread inherits the CPUs that this one has meanwhile.
+  const CpuSet own_cpus = CpuSet::of_calling_thread();
+  if (!scheduling.cpus.is_empty() &&
+      sched_setaffinity(0, scheduling.cpus.bytes(), scheduling.cpus.data()) != 0) {
+    return errno;
+  }
+  const int failure = pthread_create(&thread_, all.get(), enter, this);
+  if (!scheduling.cpus.is_empty()) sched_setaffinity(0, own_cpus.bytes(), own_cpus.data());
+  return failure;
+#else
   return pthread_create(&thread_, all.get(), enter, this);
+#endif
 }
 
 void* Thread::enter(void* self) {
