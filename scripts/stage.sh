@@ -65,11 +65,19 @@ start() {
 # count PATTERN LABEL: lines of that output that match.
 count() { grep -c -e "$1" "$logs/$2" || true; }
 
+# The load per processor, at least 1 and at most 10: an overloaded machine gets more time.
+load() {
+  local load
+  read -r load _ </proc/loadavg
+  load=$((${load%.*} / $(nproc)))
+  echo $((load < 1 ? 1 : load > 10 ? 10 : load))
+}
+
 # await COUNT PATTERN LABEL: until so many lines of that output match.
 await() {
-  local deadline=$((SECONDS + patience_s))
+  local begin=$SECONDS
   until [ "$(count "$2" "$3")" -ge "$1" ]; do
-    [ $SECONDS -lt $deadline ] || give_up "'$2' did not appear $1 times in the output of $3"
+    [ $((SECONDS - begin)) -lt "$patience_s" ] || [ $((SECONDS - begin)) -lt $((patience_s * $(load))) ] || give_up "'$2' did not appear $1 times in the output of $3"
     sleep 0.05
   done
 }

@@ -47,7 +47,7 @@ long wall_clock_is_ahead() {
 
 // The stepped process. Obeys as any, and tells how wrong its clock is.
 int play(int wire_fd, const std::string& name, const char* role, const char* backend, const char* threads) {
-  alarm(watchdog_seconds());
+  arm_watchdog();
   Wire wire(wire_fd);
   ESHMConfig config = for_ever(config_of(name, static_cast<ESHMRole>(std::atoi(role)),
                                          static_cast<ESHMBackend>(std::atoi(backend))));

@@ -189,7 +189,7 @@ TEST_P(ForkAndExec, ForksInTheMiddleOfTalkDisturbNobody) {
     const pid_t pid = fork();
     ASSERT_GE(pid, 0);
     if (pid == 0) {
-      alarm(watchdog_seconds());
+      arm_watchdog();
       _exit(eshm_write(master.get(), "x", 1) == ESHM_ERROR_NOT_INITIALIZED ? 0 : 1);
     }
     int status = 0;

@@ -275,7 +275,7 @@ class ModelRun {
 
 class LatestChannelShape : public testing::TestWithParam<layout::ChannelShape> {
  protected:
-  void SetUp() override { alarm(watchdog_seconds()); }
+  void SetUp() override { arm_watchdog(); }
   void TearDown() override { alarm(0); }
 };
 
@@ -320,7 +320,7 @@ INSTANTIATE_TEST_SUITE_P(All, LatestChannelShape, testing::ValuesIn(all_shapes()
 
 class LatestChannel : public testing::Test {
  protected:
-  void SetUp() override { alarm(watchdog_seconds()); }
+  void SetUp() override { arm_watchdog(); }
   void TearDown() override { alarm(0); }
 };
 

@@ -22,7 +22,7 @@ using channel::WriteResult;
 // turns, and a fixed number could pass within one of them.
 class LatestChannelThreads : public testing::Test {
  protected:
-  void SetUp() override { alarm(watchdog_seconds()); }
+  void SetUp() override { arm_watchdog(); }
   void TearDown() override { alarm(0); }
 
   void run(uint32_t max_borrows, uint32_t max_loans, size_t largest) {

@@ -39,7 +39,7 @@ class Foreigner {
           const pid_t pid = fork();
           CHILD_CHECK(pid >= 0);
           if (pid == 0) {
-            alarm(watchdog_seconds());
+            arm_watchdog();
             prctl(PR_SET_PDEATHSIG, SIGKILL);
             _exit(body(wire));
           }
@@ -199,7 +199,7 @@ TEST_P(PidNamespace, DeathOfAStrangerWithThePeersNumberMeansNothing) {
     std::ofstream("/proc/sys/kernel/ns_last_pid") << number - 1;
     const pid_t pid = fork();
     if (pid == 0) {
-      alarm(watchdog_seconds());
+      arm_watchdog();
       if (getpid() != number) {
         wire.say("no such number to be had");
         _exit(0);

@@ -104,7 +104,7 @@ void consume(QueueReader& reader, uint64_t messages, const Pace& pace) {
 }
 
 TEST_P(QueueStress, EveryMessageArrivesOnceInOrderAndWhole) {
-  alarm(watchdog_seconds());
+  arm_watchdog();
   const Pace pace = GetParam();
   const bool rests = pace.writer_rest != 0 || pace.reader_rest != 0;
   const uint64_t messages = rests ? count(60000, 2000000) : count(300000, 100000000);
@@ -130,7 +130,7 @@ INSTANTIATE_TEST_SUITE_P(Paces, QueueStress,
 // Each end ends at any message and another takes over, while the other goes on.
 // What a reader without a clean end had in its hands comes again, and no other.
 TEST(QueueTakeOver, NothingIsLostWhileBothEndsAreReplacedAgainAndAgain) {
-  alarm(watchdog_seconds());
+  arm_watchdog();
   const uint64_t messages = count(200000, 6000000);
   RingMemory memory(RingMemory::shape(8 * 1024, kLargest));
   QueueReader first;

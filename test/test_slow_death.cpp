@@ -66,7 +66,7 @@ class HalfExited : public KillTest {
   static int share_files(Wire& wire) {
     wire.say("open");
     if (syscall(SYS_clone, CLONE_FILES | SIGCHLD, nullptr, nullptr, nullptr, nullptr) == 0) {
-      alarm(watchdog_seconds());
+      arm_watchdog();
       detach_all();
       wire.say(std::to_string(getpid()));
       for (;;) pause();

@@ -44,7 +44,7 @@ void wait_until(const Condition& condition) {
 
 class WordLockTest : public testing::Test {
  protected:
-  void SetUp() override { alarm(watchdog_seconds()); }
+  void SetUp() override { arm_watchdog(); }
   void TearDown() override { alarm(0); }
 };
 

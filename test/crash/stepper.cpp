@@ -46,7 +46,7 @@ Stepper::Stepper(const std::function<int()>& body) {
     std::abort();
   }
   if (pid_ == 0) {
-    alarm(watchdog_seconds());
+    arm_watchdog();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent || ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) _exit(1);
     _exit(body());

@@ -193,7 +193,7 @@ std::vector<Scene> scenes(bool with_pins) {
 
 class CrashPoints : public testing::Test {
  protected:
-  void SetUp() override { alarm(watchdog_seconds()); }
+  void SetUp() override { arm_watchdog(); }
   void TearDown() override { alarm(0); }
 
   void step_all(const std::vector<Scene>& scenes, const std::string& what, const Part& part = {1}) {

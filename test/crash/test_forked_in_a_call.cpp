@@ -100,7 +100,7 @@ bool refuses_all(ESHMHandle* link) {
 char answer_of_a_fork(ESHMHandle* link, bool has_a_fault) {
   const pid_t pid = fork();
   if (pid == 0) {
-    alarm(watchdog_seconds());
+    arm_watchdog();
     _exit(refuses_all(link) && !has_a_fault ? 0 : 1);
   }
   int status = 0;

@@ -87,7 +87,7 @@ Child::Child(const std::function<int(Wire&)>& body) : pid_(-1), wire_(-1) {
   check(pid_ >= 0, "fork");
   if (pid_ == 0) {
     close(ends[0]);
-    alarm(watchdog_seconds());
+    arm_watchdog();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(1);
     Wire wire(ends[1]);

@@ -19,11 +19,16 @@ inline uint64_t count(uint64_t short_form, uint64_t long_form) {
   return soak() ? long_form : short_form;
 }
 
-// A whole test must be over in this time; it is far above what any needs, and
-// the signal that comes then kills.
+// A whole test must be over in this time on a machine that is not overloaded; it is far
+// above what any needs.
 inline unsigned watchdog_seconds() {
   return soak() ? std::max(3600, 45 * ESHM_TEST_PATIENCE) : 45 * ESHM_TEST_PATIENCE;
 }
+
+// Ends this process by SIGALRM when `seconds` are over, if the machine had time for it: the
+// seconds are multiplied by the load per processor at that moment, up to 10 times.
+// alarm(0) ends the watch; a forked child arms its own.
+void arm_watchdog(unsigned seconds = watchdog_seconds(), const char* load_file = "/proc/loadavg");
 
 // ESHM_SEED repeats a run.
 inline uint64_t seed() {

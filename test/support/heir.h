@@ -30,7 +30,7 @@ class Heir {
     close_one(until_closed_[1]);
     close_one(until_gone_[0]);
     if (fork() != 0) return;
-    alarm(watchdog_seconds());
+    arm_watchdog();
     char byte;
     _exit(read(until_closed_[0], &byte, 1) == 0 ? 0 : 1);
   }

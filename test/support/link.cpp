@@ -185,7 +185,7 @@ ESHMPeerState remote_state(ESHMHandle* link) {
 
 void LinkTest::SetUp() {
   name_now = keeps_evidence ? &name_ : nullptr;
-  alarm(watchdog_seconds());
+  arm_watchdog();
   eshm_set_log_callback(nullptr, nullptr);
 }
 

@@ -22,7 +22,7 @@ class ObserverTest : public testing::TestWithParam<Kind> {
  protected:
   void SetUp() override {
     remember_process(getpid());
-    alarm(watchdog_seconds());
+    arm_watchdog();
   }
   void TearDown() override {
     alarm(0);

@@ -94,7 +94,7 @@ class CoreOfItsOwn {
     if (cores.size() < 2) return;
     alarm(0);  // waiting for the turn is no hang
     if (turn_ >= 0) flock(turn_, LOCK_EX);
-    alarm(watchdog_seconds());
+    arm_watchdog();
     core_ = cores.back();
     cpu_set_t others = before_;
     CPU_CLR(core_, &others);
