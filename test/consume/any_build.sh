@@ -9,12 +9,12 @@ tree=$work/eshm
 build=$work/build
 options=()
 case $1 in
-  unity) options=(-DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=0) ;;
+  unity) options=(-DCMAKE_BUILD_TYPE=Debug -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=0) ;;
   lto) options=(-DCMAKE_INTERPROCEDURAL_OPTIMIZATION=ON -DCMAKE_POLICY_DEFAULT_CMP0069=NEW -DCMAKE_UNITY_BUILD=ON) ;;
   space)
     tree="$work/the sources" build="$work/the build"
     generator="Unix Makefiles"
-    options=(-DCMAKE_BUILD_TYPE=Debug)
+    options=(-DCMAKE_BUILD_TYPE=Debug -DCMAKE_UNITY_BUILD=ON)
     ;;
 esac
 copy_source "$tree"

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 # The blocks of README.md and of docs/QUICK_START.md, typed in their order into one shell:
 # from the sources to programs that talk. Shortened where the meaning is the same: each
-# part is compiled as one file, the demo ends after a moment, and the tests, which run
-# elsewhere, only list their cases.
+# part is compiled as one file and not optimized, the demo ends after a moment, and the tests,
+# which run elsewhere, only list their cases.
 . "$(dirname "$0")/support.sh"
 
 # block FILE LANGUAGE HEADING NUMBER: the numbered block of that language under it.
@@ -25,7 +25,7 @@ cp "$here"/talk.c "$work/app.c"
 
 cmake() {
   case $1 in
-    ..) command cmake -DCMAKE_UNITY_BUILD=ON "$@" ;;
+    ..) command cmake -DCMAKE_UNITY_BUILD=ON -DCMAKE_BUILD_TYPE=Debug "$@" ;;
     *) command cmake "$@" ;;
   esac
 }
@@ -79,6 +79,6 @@ for number in 1 2; do
 project(app C)
 add_executable(app ../app.c)"
     block "$readme" cmake "## Using it in a project" $number; } >"$project/CMakeLists.txt"
-  configure -S "$project" -B "$project/build" -DCMAKE_UNITY_BUILD=ON
+  configure -S "$project" -B "$project/build"
   [ $number = 2 ] || { quietly cmake --build "$project/build" && talks "$project/build/app"; }
 done
