@@ -40,7 +40,8 @@ class Opening {
       : settings_(settings),
         seeker_(settings),
         // eshm_init has these limits whatever the behaviour.
-        retry_(retry_limits(settings, ESHM_DISCONNECT_ON_TIMEOUT)) {}
+        retry_(retry_limits(settings, ESHM_DISCONNECT_ON_TIMEOUT)),
+        name_(os::object_path(settings.name)) {}
 
   Failure run(std::unique_ptr<Attachment>& out);
 
@@ -52,17 +53,17 @@ class Opening {
   const Settings& settings_;
   RoleSeeker seeker_;
   RetryPolicy retry_;
-  os::NameWatch names_;
+  os::NameWatch name_;
   uint64_t began_ns_ = 0;
   uint64_t passing_since_ns_ = 0;  // since when each step was to be tried again
 };
 
 Failure Opening::run(std::unique_ptr<Attachment>& out) {
-  if (settings_.role == ESHM_ROLE_SLAVE) names_.start();  // without it the interval must do
   began_ns_ = passing_since_ns_ = os::monotonic_ns();
   retry_.begin(began_ns_);
   retry_.advise(began_ns_);  // the step below is the first attempt
   for (;;) {
+    (void)name_.has_changed();  // from here on a change is worth another step
     RoleSeeker::Step step = seeker_.step();
     if (step.verdict == Verdict::kTaken) {
       out = std::move(step.attachment);
@@ -109,17 +110,14 @@ Failure Opening::wait_for_master(Failure no_master) {
   }
 }
 
-// SUCCESS: there is a new name in /dev/shm. TIMEOUT, INTERRUPTED.
+// SUCCESS: the name means another file. TIMEOUT, INTERRUPTED.
 int Opening::wait_for_name(uint64_t until_ns) {
   return wait_in_pieces(
       ESHM_ERROR_NO_DATA, os::Deadline::at(until_ns), settings_.interrupt,
-      [this](uint64_t, os::Deadline until, PieceEnd& end) {
-        pollfd descriptor{names_.is_running() ? names_.fd() : -1, POLLIN, 0};  // -1: only sleeps
-        const int count = os::poll_until(&descriptor, 1, until);
-        if (count < 0) end = PieceEnd::kSignal;
-        if (count <= 0) return int(ESHM_ERROR_NO_DATA);
-        names_.clear();
-        return int(ESHM_SUCCESS);
+      [this](uint64_t now, os::Deadline until, PieceEnd& end) {
+        const os::Deadline next_look = os::Deadline::at(now + kPollIntervalNs);
+        if (os::poll_until(nullptr, 0, until.or_earlier(next_look)) < 0) end = PieceEnd::kSignal;
+        return int(name_.has_changed() ? ESHM_SUCCESS : ESHM_ERROR_NO_DATA);
       });
 }
 

@@ -53,7 +53,7 @@ struct Settings {
   Interrupt interrupt;
   os::Scheduling scheduling;             // of the library's threads
   os::CpuSet callers_cpus;               // those of the caller of eshm_init
-  os::Directory names_directory;         // /dev/shm at eshm_init
+  os::FileId names_directory;            // /dev/shm at eshm_init
 };
 
 // How often a watcher checks its peer: a stale peer is reported within 1.25 times the

@@ -15,7 +15,8 @@ Upkeep::Upkeep(const Settings& settings, DataPath& data, Notices& notices)
       turn_(settings),
       peer_(settings, role_),
       reconnection_(settings, data, notices, peer_),
-      renewal_(settings, data, notices, peer_) {
+      renewal_(settings, data, notices, peer_),
+      name_(os::object_path(settings.name)) {
   raise(peer_.check(data_.attachment(), os::monotonic_ns()));
 }
 

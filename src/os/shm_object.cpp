@@ -166,7 +166,7 @@ int punch_hole(const Fd& file, uint64_t offset, uint64_t bytes) {
              : errno;
 }
 
-Directory names_directory() {
+FileId names_directory() {
   struct stat meta;
   if (stat(kDirectory, &meta) != 0) return {};
   return {meta.st_dev, meta.st_ino};

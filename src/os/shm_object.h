@@ -97,15 +97,16 @@ int unlink_name(const std::string& path);
 // Gives the pages of a range back to the system; readers see zeros.
 int punch_hole(const Fd& file, uint64_t offset, uint64_t bytes);
 
-// Which directory /dev/shm is for this process: another one after a chroot or a mount.
-struct Directory {
+// Which file it is, whatever its name.
+struct FileId {
   dev_t device = 0;
   ino_t inode = 0;
 };
-Directory names_directory();
-inline bool operator==(const Directory& a, const Directory& b) {
+inline bool operator==(const FileId& a, const FileId& b) {
   return a.device == b.device && a.inode == b.inode;
 }
+// Which directory /dev/shm is for this process: another one after a chroot or a mount.
+FileId names_directory();
 
 // Bytes free in /dev/shm.
 uint64_t space_left();
