@@ -248,10 +248,7 @@ Step RoleSeeker::take_seat(const SegmentPtr& segment) {
   const bool is_expected = is_reserved_for_us(*segment);
   if (must_be_reserved_ && !is_expected) return try_again();
   if (!is_expected && segment->page().seat.reserved_for.load(std::memory_order_acquire) != 0) {
-    const int32_t reserved_pid = segment->page().seat.reserved_pid.load(memory_order_relaxed);
-    return refused(fail(ESHM_ERROR_ROLE_MISMATCH,
-                        about(settings_) + "the slave's seat is kept for PID " +
-                            std::to_string(reserved_pid) + ", which has another segment of this link"));
+    return wait_for_seat(*segment);
   }
   std::unique_ptr<Attachment> attachment;
   if (Failure failure = Attachment::map(settings_, segment, ESHM_ROLE_SLAVE, attachment)) {
@@ -261,6 +258,26 @@ Step RoleSeeker::take_seat(const SegmentPtr& segment) {
   attachment->has_reserved_seat = is_expected;
   attachment->assume_role(settings_, os::random_nonzero());
   return taken(std::move(attachment));
+}
+
+// Its master frees the seat when it finds that process dead. A seat that is kept for as long
+// as a silent holder is watched belongs to one that lives.
+Step RoleSeeker::wait_for_seat(const SegmentFile& segment) {
+  const layout::SeatLine& seat = segment.page().seat;
+  const uint64_t reserved_for = seat.reserved_for.load(std::memory_order_acquire);
+  const uint64_t now = os::monotonic_ns();
+  if (watched_seat_.incarnation != reserved_for) {
+    watched_seat_.incarnation = reserved_for;
+    watched_seat_.since_ns = now;
+  }
+  const uint64_t threshold_ns =
+      std::max(settings_.stale_threshold_ms * os::kNsPerMs,
+               read_record(segment.page().master).stale_threshold_ns);
+  if (now - watched_seat_.since_ns < threshold_ns) return {Verdict::kComparing, {}, nullptr};
+  return refused(fail(ESHM_ERROR_ROLE_MISMATCH,
+                      about(settings_) + "the slave's seat is kept for PID " +
+                          std::to_string(seat.reserved_pid.load(memory_order_relaxed)) +
+                          ", which has another segment of this link"));
 }
 
 bool RoleSeeker::is_reserved_for_us(const SegmentFile& segment) const {

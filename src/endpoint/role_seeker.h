@@ -73,6 +73,8 @@ class RoleSeeker {
   // Compares a role's holder's signs of life, over a stale threshold.
   Pulse compare_signs(const Holder& holder, uint64_t signs);
   Step refuse_taken(const char* role, const Holder& holder, Pulse pulse) const;
+  // The slave's seat is kept for another process, which may have died just now.
+  Step wait_for_seat(const SegmentFile& segment);
   Step refuse_foreign() const;
   // A role's lock is held, its record not complete.
   Step wait_for_record(const SegmentFile& segment);
@@ -89,6 +91,7 @@ class RoleSeeker {
   bool must_be_reserved_;
   Watched watched_;
   uint32_t holders_watched_ = 0;
+  Watched watched_seat_;
   Watched watched_succession_;
   uint32_t succession_tries_ = 0;
 };
