@@ -217,7 +217,11 @@ void Service::run_due(bool name_changed, uint64_t& next_tick_ns) {
   bool is_name_watch_wanted = false;
   Beating beating{*this, next_tick_ns};
   const os::Meanwhile meanwhile(
-      [](void* with) { static_cast<Beating*>(with)->beat_when_due(); }, &beating);
+      [](void* with, bool) {
+        static_cast<Beating*>(with)->beat_when_due();
+        return true;
+      },
+      &beating);
   uint64_t now = os::monotonic_ns();
   for (Served& one : served_) {
     const bool is_woken = name_changed && one.wants_name_watch;
