@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -15,6 +16,8 @@
 #include <fstream>
 #include <functional>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "support/counts.h"
 #include "support/link.h"
@@ -284,6 +287,136 @@ TEST_P(Room, WhatCanNeverFitIsRefusedWithoutAnAllocationOrARetry) {
   EXPECT_EQ(child.join(), 0);
 }
 
+// Limits as files in place of the kernel's, with what they leave. UINT64_MAX: enough.
+struct Limits {
+  const char* what;
+  std::vector<std::pair<const char*, const char*>> files;  // in /sys/fs/cgroup
+  uint64_t swap_kilobytes;
+  uint64_t left;
+};
+
+const Limits kLimits[] = {
+    {"no group", {}, 0, UINT64_MAX},
+    {"version 2 without a limit",
+     {{"memory.max", "max\n"}, {"memory.current", "31457280\n"}},
+     0,
+     UINT64_MAX},
+    {"version 2",
+     {{"memory.max", "33554432\n"}, {"memory.current", "31457280\n"}},
+     0,
+     2 * kMegabyte},
+    {"version 2 with file pages",
+     {{"memory.max", "33554432\n"},
+      {"memory.current", "31457280\n"},
+      {"memory.stat", "anon 7\nfile 9\ninactive_file 1048576\nactive_file 1048576\n"}},
+     0,
+     4 * kMegabyte},
+    {"version 2 with swap",
+     {{"memory.max", "33554432\n"},
+      {"memory.current", "31457280\n"},
+      {"memory.swap.max", "max\n"},
+      {"memory.swap.current", "0\n"}},
+     16384,
+     UINT64_MAX},
+    {"version 2 with a limit of swap",
+     {{"memory.max", "33554432\n"},
+      {"memory.current", "31457280\n"},
+      {"memory.swap.max", "2097152\n"},
+      {"memory.swap.current", "1048576\n"}},
+     16384,
+     3 * kMegabyte},
+    {"version 2 beside version 1",
+     {{"unified/memory.max", "33554432\n"}, {"unified/memory.current", "31457280\n"}},
+     0,
+     2 * kMegabyte},
+    {"version 1 without a limit",
+     {{"memory/memory.limit_in_bytes", "9223372036854771712\n"},
+      {"memory/memory.usage_in_bytes", "31457280\n"}},
+     0,
+     UINT64_MAX},
+    {"version 1 with file pages",
+     {{"memory/memory.limit_in_bytes", "33554432\n"},
+      {"memory/memory.usage_in_bytes", "31457280\n"},
+      {"memory/memory.stat",
+       "active_file 5\ntotal_inactive_file 1048576\ntotal_active_file 1048576\n"}},
+     0,
+     4 * kMegabyte},
+    {"version 1 with swap",
+     {{"memory/memory.limit_in_bytes", "33554432\n"},
+      {"memory/memory.usage_in_bytes", "31457280\n"}},
+     16384,
+     UINT64_MAX},
+    {"version 1 with a limit of memory and swap",
+     {{"memory/memory.limit_in_bytes", "33554432\n"},
+      {"memory/memory.usage_in_bytes", "31457280\n"},
+      {"memory/memory.memsw.limit_in_bytes", "34603008\n"},
+      {"memory/memory.memsw.usage_in_bytes", "31457280\n"}},
+     16384,
+     3 * kMegabyte},
+};
+
+void put_memory_in_place(uint64_t available_kilobytes, uint64_t kilobytes, uint64_t swap_kilobytes) {
+  const std::string swap = std::to_string(swap_kilobytes) + " kB\n";
+  std::ofstream("/sys/fs/cgroup/meminfo")
+      << "MemTotal: " << kilobytes << " kB\nMemFree: 1 kB\nMemAvailable: " << available_kilobytes
+      << " kB\nSwapCached: 1 kB\nSwapTotal: " << swap << "SwapFree: " << swap;
+  CHILD_CHECK(mount("/sys/fs/cgroup/meminfo", "/proc/meminfo", nullptr, MS_BIND, nullptr) == 0);
+}
+
+void put_limits_in_place(const Limits& limits) {
+  CHILD_CHECK(mount("tmpfs", "/sys/fs/cgroup", "tmpfs", 0, "size=1m") == 0);
+  CHILD_CHECK(mkdir("/sys/fs/cgroup/memory", 0755) == 0);
+  CHILD_CHECK(mkdir("/sys/fs/cgroup/unified", 0755) == 0);
+  for (const auto& [file, text] : limits.files) {
+    std::ofstream(std::string("/sys/fs/cgroup/") + file) << text;
+  }
+  put_memory_in_place(4194304, 8388608, limits.swap_kilobytes);
+}
+
+// The own groups are not there, as in a container that sees its own as the root.
+TEST_P(SpaceInDevShm, EachKindOfLimitOfAControlGroupCounts) {
+  if (!may_unshare(CLONE_NEWNS)) GTEST_SKIP() << "may not unshare the mount namespace";
+  for (const Limits& limits : kLimits) {
+    Child child([&](Wire& wire) {
+      enter_own_dev_shm("64m");
+      put_limits_in_place(limits);
+      const uint64_t asked = limits.left == UINT64_MAX ? 8 : 40;
+      const Link link = open_link(large(ESHM_ROLE_MASTER, asked * kMegabyte));
+      wire.say(link ? "open" : last_error());
+      return 0;
+    });
+    const std::string text = child.hear();
+    if (limits.left == UINT64_MAX) {
+      EXPECT_EQ(text, "open") << limits.what;
+    } else {
+      EXPECT_NE(text.find(" " + std::to_string(limits.left) + " of 33554432 bytes"),
+                std::string::npos)
+          << limits.what << ": " << text;
+    }
+    EXPECT_EQ(child.join(), 0) << limits.what;
+  }
+}
+
+TEST_P(Room, MemoryThatCanBeHadAndSwapCount) {
+  if (!may_unshare(CLONE_NEWNS)) GTEST_SKIP() << "may not unshare the mount namespace";
+  Child child([this](Wire& wire) {
+    enter_own_dev_shm("1g");
+    put_limits_in_place({"", {}, 0, 0});
+    put_memory_in_place(16384, 65536, 0);
+    expect_refused_at_once(large(ESHM_ROLE_MASTER, 200 * kMegabyte));
+    const ESHMConfig config = large(ESHM_ROLE_MASTER, 20 * kMegabyte);
+    CHILD_CHECK(!open_link(config));  // others may give some back
+    CHILD_CHECK(last_error_code() == ESHM_ERROR_SHM_CREATE);
+    wire.say(last_error());
+    put_memory_in_place(16384, 65536, 16384);
+    CHILD_CHECK(open_link(config));
+    return 0;
+  });
+  const std::string text = child.hear();
+  EXPECT_NE(text.find("memory 16777216 of 67108864 bytes"), std::string::npos) << text;
+  EXPECT_EQ(child.join(), 0);
+}
+
 // Both directions count: each alone fits.
 TEST_P(Room, BothDirectionsCountTogether) {
   if (!may_unshare(CLONE_NEWNS)) GTEST_SKIP() << "may not unshare the mount namespace";
@@ -437,6 +570,14 @@ TEST_P(SpaceInDevShm, OneOfTwoLinksGetsTheLastMemoryAndNoneIsKilled) {
   ESHMConfig other = large(ESHM_ROLE_MASTER, 80 * kMegabyte);
   other.shm_name = other_name.c_str();
   race("1g", count(3, 200), large(ESHM_ROLE_MASTER, 80 * kMegabyte), other, false, &group);
+}
+
+TEST_P(SpaceInDevShm, TwoOfOneLinkWithMemoryForOneAgree) {
+  if (!may_unshare(CLONE_NEWNS)) GTEST_SKIP() << "may not unshare the mount namespace";
+  const MemoryGroup group(kMemory);
+  if (!group.is_ready()) GTEST_SKIP() << group.why_not();
+  const ESHMConfig either = large(ESHM_ROLE_AUTO, 80 * kMegabyte);
+  race("1g", count(10, 500), either, either, true, &group);
 }
 
 // ---- signals and the hook ------------------------------------------------------------
