@@ -223,7 +223,7 @@ TEST_P(SpaceInDevShm, RandomShapesAreMadeOrRefusedAndTakeNothing) {
   if (!may_unshare(CLONE_NEWNS)) GTEST_SKIP() << "may not unshare the mount namespace";
   Child child([this](Wire&) {
     enter_own_dev_shm("64m");
-    try_random_shapes(2 * kSpace, count(150, 5000));
+    try_random_shapes(2 * kSpace, count(150, 1500));
     return 0;
   });
   EXPECT_EQ(child.join(), 0) << "seed " << seed();
@@ -236,7 +236,7 @@ TEST_P(Room, RandomShapesUnderAMemoryLimitAreNeverKilled) {
   Child child([&](Wire&) {
     enter_own_dev_shm("4g");
     CHILD_CHECK(group.enter());
-    try_random_shapes(2 * kMemory, count(80, 3000));
+    try_random_shapes(2 * kMemory, count(80, 800));
     return 0;
   });
   EXPECT_EQ(child.join(), 0) << "seed " << seed();
@@ -551,7 +551,7 @@ void race(const char* size, uint64_t rounds, const ESHMConfig& first, const ESHM
 TEST_P(SpaceInDevShm, TwoOfOneLinkWithRoomForOneAgree) {
   if (!may_unshare(CLONE_NEWNS)) GTEST_SKIP() << "may not unshare the mount namespace";
   const ESHMConfig either = large(ESHM_ROLE_AUTO, 40 * kMegabyte);
-  race("64m", count(20, 1000), either, either, true);
+  race("64m", count(20, 300), either, either, true);
 }
 
 TEST_P(SpaceInDevShm, OneOfTwoLinksGetsTheLastRoom) {
@@ -559,7 +559,7 @@ TEST_P(SpaceInDevShm, OneOfTwoLinksGetsTheLastRoom) {
   const std::string other_name = name() + "b";
   ESHMConfig other = large(ESHM_ROLE_MASTER, 40 * kMegabyte);
   other.shm_name = other_name.c_str();
-  race("64m", count(3, 200), large(ESHM_ROLE_MASTER, 40 * kMegabyte), other, false);
+  race("64m", count(3, 60), large(ESHM_ROLE_MASTER, 40 * kMegabyte), other, false);
 }
 
 TEST_P(SpaceInDevShm, OneOfTwoLinksGetsTheLastMemoryAndNoneIsKilled) {
@@ -569,7 +569,7 @@ TEST_P(SpaceInDevShm, OneOfTwoLinksGetsTheLastMemoryAndNoneIsKilled) {
   const std::string other_name = name() + "b";
   ESHMConfig other = large(ESHM_ROLE_MASTER, 80 * kMegabyte);
   other.shm_name = other_name.c_str();
-  race("1g", count(3, 200), large(ESHM_ROLE_MASTER, 80 * kMegabyte), other, false, &group);
+  race("1g", count(3, 60), large(ESHM_ROLE_MASTER, 80 * kMegabyte), other, false, &group);
 }
 
 TEST_P(SpaceInDevShm, TwoOfOneLinkWithMemoryForOneAgree) {
@@ -577,7 +577,7 @@ TEST_P(SpaceInDevShm, TwoOfOneLinkWithMemoryForOneAgree) {
   const MemoryGroup group(kMemory);
   if (!group.is_ready()) GTEST_SKIP() << group.why_not();
   const ESHMConfig either = large(ESHM_ROLE_AUTO, 80 * kMegabyte);
-  race("1g", count(10, 500), either, either, true, &group);
+  race("1g", count(10, 150), either, either, true, &group);
 }
 
 // ---- signals and the hook ------------------------------------------------------------
