@@ -42,6 +42,11 @@ ESHMConfig eshm_default_config(const char* name);
  * By default the library's threads run with the CPU set of the caller of eshm_init and
  * SCHED_OTHER, whatever the caller's policy is; ESHMConfig.thread_cpus, thread_policy and
  * thread_priority choose otherwise.
+ * A segment that does not fit is refused before any of it is taken: its size is compared
+ * with the room in /dev/shm and, above 1 MiB, with the memory that can be had and the
+ * limits of the control groups. The text of SHM_CREATE has these numbers. While only
+ * what others use is in the way, eshm_init tries again for a second. Signals are served
+ * while a large segment is allocated, and ESHMConfig.interrupt can end that, too.
  * Returns NULL on failure; the code and the reason are in eshm_last_error():
  * INVALID_PARAM, ROLE_MISMATCH (names the holder's PID), TIMEOUT (no master),
  * SHM_CREATE, SHM_ATTACH, PERMISSION, CORRUPT, TYPE_MISMATCH, INTERRUPTED. Of the

@@ -201,8 +201,9 @@ typedef struct ESHMConfig {
   uint32_t permissions; /* mode of the segment; the umask has no say */
   uint32_t flags;       /* ESHM_FLAG_... */
   uint32_t reserved_word; /* 0; room for a new field */
-  /* Called on a signal and each 50 ms of any wait, eshm_init's included; an
-   * answer other than 0 ends that wait with INTERRUPTED. May be NULL. */
+  /* Called on a signal and each 50 ms of any wait, eshm_init's included, and
+   * while eshm_init allocates a large segment; an answer other than 0 ends that
+   * with INTERRUPTED. May be NULL. */
   int (*interrupt)(void* interrupt_context);
   void* interrupt_context;
   /* The next three fields say how the library's threads run: the service thread, and

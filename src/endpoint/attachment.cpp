@@ -122,12 +122,14 @@ Failure DataMapping::create(const Settings& settings, SegmentFile& segment, Dire
       return cannot_map(settings, direction, os::why_not_mapped(failure), failure);
     }
     if (failure != 0) {
-      return fail(ESHM_ERROR_SHM_CREATE,
-                  about(settings) + "no System V segment of " +
-                      std::to_string(geometry.data_bytes) + " bytes" +
-                      (wants_huge_pages(settings) ? " in huge pages: " : ": ") +
-                      strerror(failure),
-                  failure);
+      Failure no_room = fail(ESHM_ERROR_SHM_CREATE,
+                             about(settings) + "no System V segment of " +
+                                 std::to_string(geometry.data_bytes) + " bytes" +
+                                 (wants_huge_pages(settings) ? " in huge pages: " : ": ") +
+                                 os::why_not_made(failure),
+                             failure);
+      no_room.may_pass = failure == ENOSPC;  // it fitted when the segment was begun
+      return no_room;
     }
     geometry.sysv_id = made.id();
   } else {

@@ -2,20 +2,22 @@
 
 #include <poll.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "endpoint/retry_policy.h"
 #include "endpoint/role_seeker.h"
 #include "endpoint/waiting.h"
 #include "os/name_watch.h"
+#include "os/shm_object.h"
 
 namespace eshm::endpoint {
 namespace {
 
 using Verdict = RoleSeeker::Verdict;
 
-// How long changes that others make, or room in /dev/shm that is on its way back, are
-// waited for. Each of those passes within microseconds.
+// How long changes that others make, which pass within microseconds, and room that is on
+// its way back are waited for.
 constexpr uint64_t kChangePatienceNs = 30'000 * os::kNsPerMs;
 constexpr uint64_t kRoomPatienceNs = 1'000 * os::kNsPerMs;
 
@@ -46,6 +48,7 @@ class Opening {
   Failure run(std::unique_ptr<Attachment>& out);
 
  private:
+  bool may_go_on(bool after_signal);
   Failure pause_after(RoleSeeker::Step& step);
   Failure wait_for_master(Failure no_master);
   int wait_for_name(uint64_t until_ns);
@@ -56,23 +59,45 @@ class Opening {
   os::NameWatch name_;
   uint64_t began_ns_ = 0;
   uint64_t passing_since_ns_ = 0;  // since when each step was to be tried again
+  uint64_t longest_step_ns_ = 0;
+  uint64_t next_question_ns_ = 0;  // when the hook is asked next
+  bool must_stop_ = false;         // its answer
 };
 
 Failure Opening::run(std::unique_ptr<Attachment>& out) {
   began_ns_ = passing_since_ns_ = os::monotonic_ns();
   retry_.begin(began_ns_);
   retry_.advise(began_ns_);  // the step below is the first attempt
+  const os::Meanwhile between_steps_of_allocation(
+      [](void* self, bool after_signal) {
+        return static_cast<Opening*>(self)->may_go_on(after_signal);
+      },
+      this);
   for (;;) {
     (void)name_.has_changed();  // from here on a change is worth another step
+    const uint64_t step_began_ns = os::monotonic_ns();
+    next_question_ns_ = step_began_ns + kInterruptIntervalMs * os::kNsPerMs;
     RoleSeeker::Step step = seeker_.step();
+    longest_step_ns_ = std::max(longest_step_ns_, os::monotonic_ns() - step_began_ns);
     if (step.verdict == Verdict::kTaken) {
       out = std::move(step.attachment);
       return success();
     }
+    if (must_stop_) return interrupted(settings_);
     if (step.verdict == Verdict::kRefused) return std::move(step.failure);
     if (Failure failure = pause_after(step)) return failure;
     if (settings_.interrupt.requested()) return interrupted(settings_);
   }
+}
+
+// Asks the hook as a wait does.
+bool Opening::may_go_on(bool after_signal) {
+  if (!settings_.interrupt.is_set()) return true;
+  const uint64_t now = os::monotonic_ns();
+  if (!after_signal && now < next_question_ns_) return true;
+  next_question_ns_ = now + kInterruptIntervalMs * os::kNsPerMs;
+  must_stop_ = settings_.interrupt.requested();
+  return !must_stop_;
 }
 
 // Waits until the next step is worth it. A failure: no further step is.
@@ -87,7 +112,10 @@ Failure Opening::pause_after(RoleSeeker::Step& step) {
     os::sleep_until(os::Deadline::after_ns(RoleSeeker::kCompareIntervalNs));
     return success();
   }
-  if (now - passing_since_ns_ >= patience_ns(step.verdict, settings_)) {
+  uint64_t patience = patience_ns(step.verdict, settings_);
+  // Another process's allocation takes about as long as this one's did.
+  if (step.verdict == Verdict::kNoRoom) patience += 2 * longest_step_ns_;
+  if (now - passing_since_ns_ >= patience) {
     if (step.failure) return std::move(step.failure);
     return fail(ESHM_ERROR_SHM_ATTACH, about(settings_) + "its roles change all the time");
   }

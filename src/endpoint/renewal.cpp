@@ -2,8 +2,10 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "endpoint/message_types.h"
@@ -302,9 +304,13 @@ void Renewal::end() {
   move_.reset();
 }
 
+// The same reason comes with other numbers each time, as of the memory that is left.
 void Renewal::report(const std::string& why) {
-  if (why == reported_) return;
-  reported_ = why;
+  std::string reason;
+  std::remove_copy_if(why.begin(), why.end(), std::back_inserter(reason),
+                      [](char c) { return c >= '0' && c <= '9'; });
+  if (reason == reported_) return;
+  reported_ = reason;
   notices_.say(ESHM_LOG_WARNING, about(settings_) + why);
 }
 

@@ -87,7 +87,7 @@ Step RoleSeeker::give_birth() {
   std::unique_ptr<Attachment> fresh;
   if (Failure failure = Attachment::create(settings_, fresh)) {
     // Among racers the room may be another's unnamed segment, soon given back.
-    if (failure.error_number == ENOSPC) return {Verdict::kNoRoom, std::move(failure), nullptr};
+    if (failure.may_pass) return {Verdict::kNoRoom, std::move(failure), nullptr};
     return refused(std::move(failure));
   }
   Succession succession(fresh->segment_ptr());

@@ -21,7 +21,7 @@ class RoleSeeker {
     kTaken,           // `attachment` is ours
     kRefused,         // for good; `failure` says why
     kTryAgain,        // another process is changing the roles, for microseconds
-    kNoRoom,          // /dev/shm is full; another newcomer's segment may soon be given back
+    kNoRoom,          // too little is left; another newcomer's segment may soon be given back
     kWaitingForExit,  // the kernel is still tearing the holder down; `failure` names it
     kComparing,       // a holder's signs of life are being compared, for a stale threshold at most
     kNoMaster,        // slave: there is no master to attach to

@@ -224,7 +224,11 @@ struct Service::Beating {
 void Service::run_due(uint64_t& next_tick_ns) {
   Beating beating{*this, next_tick_ns};
   const os::Meanwhile meanwhile(
-      [](void* with) { static_cast<Beating*>(with)->beat_when_due(); }, &beating);
+      [](void* with, bool) {
+        static_cast<Beating*>(with)->beat_when_due();
+        return true;
+      },
+      &beating);
   uint64_t now = os::monotonic_ns();
   for (Served& one : served_) {
     if (one.due_ns > now && !one.name_changed) continue;
