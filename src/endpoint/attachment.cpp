@@ -228,6 +228,7 @@ void Attachment::set_up(ReadEnd& in, const layout::RoleRecord& role) const {
     in.queue.attach(queue_view(incoming()));
   } else {
     in.latest.attach(view(incoming()));
+    in.latest.pass(page().reader[incoming()].line.stale_number.load(memory_order_relaxed));
   }
 }
 
@@ -244,6 +245,23 @@ void Attachment::assume_role(const Settings& settings, uint64_t incarnation) {
 
   own_beats().fetch_add(1, memory_order_relaxed);
   complete_record(record, incarnation_, settings.stale_threshold_ms);
+}
+
+bool Attachment::inherit(const Settings& settings, uint64_t incarnation) {
+  claim_record(peer_record());  // nobody is there that could be told dead
+  assume_role(settings, incarnation);
+  WriteEnd& out = ends_->out;
+  ReadEnd& in = ends_->in;
+  if ((out.is_queue && out.queue.is_corrupt()) || in.is_corrupt_queue()) return false;
+  const auto make_stale = [this](Direction direction, uint64_t number) {
+    page().reader[direction].line.stale_number.store(number, memory_order_relaxed);
+  };
+  if (!out.is_queue) make_stale(outgoing(), out.latest.newest_number());
+  if (!in.is_queue) {
+    in.latest.pass_newest();
+    make_stale(incoming(), in.latest.last_read());
+  }
+  return true;
 }
 
 channel::QueueView Attachment::queue_view(Direction direction) const {

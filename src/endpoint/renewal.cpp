@@ -182,6 +182,7 @@ void Renewal::keep_seat(Attachment& fresh) const {
   const SegmentFile& lives_in = fresh.replaced != nullptr ? *fresh.replaced : attachment.segment();
   if (lives_in.is_held(layout::kSlaveByte)) {
     fresh.reserve_seat(read_record(lives_in.record(ESHM_ROLE_SLAVE)));
+    fresh.page().seat.is_renewal.store(1, memory_order_relaxed);
   }
 }
 

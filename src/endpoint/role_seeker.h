@@ -67,6 +67,7 @@ class RoleSeeker {
   Step take_seat(const SegmentPtr& segment);
   // Under the succession lock:
   Step adopt(const SegmentPtr& segment);
+  Step inherit(const SegmentPtr& segment);
   Step start_afresh(const SegmentPtr& segment);
   Step supersede(const SegmentPtr& segment);
 
@@ -83,6 +84,7 @@ class RoleSeeker {
   Step without_areas(const SegmentFile& segment, ESHMRole holders_role, Failure failure) const;
   Step succession_is_busy(const SegmentFile& segment);
   bool same_shape(const layout::Plan& plan) const;
+  bool is_as_configured(const SegmentFile& segment) const;
   bool is_reserved_for_us(const SegmentFile& segment) const;
   Step installed(const Naming& naming, std::unique_ptr<Attachment> fresh) const;
 

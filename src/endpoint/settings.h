@@ -50,6 +50,7 @@ struct Settings {
   uint32_t spin_us;
   mode_t permissions;
   uint32_t flags;                        // ESHM_FLAG_...
+  ESHMUnread unread_policy;              // of a master
   Interrupt interrupt;
   os::Scheduling scheduling;             // of the library's threads
   os::CpuSet callers_cpus;               // those of the caller of eshm_init

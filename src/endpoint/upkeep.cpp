@@ -17,7 +17,9 @@ Upkeep::Upkeep(const Settings& settings, DataPath& data, Notices& notices)
       reconnection_(settings, data, notices, peer_),
       renewal_(settings, data, notices, peer_),
       name_(os::object_path(settings.name)) {
-  raise(peer_.check(data_.attachment(), os::monotonic_ns()));
+  const uint64_t now = os::monotonic_ns();
+  raise(peer_.check(data_.attachment(), now));
+  data_.outgoing().watch_reader(now);
 }
 
 bool Upkeep::end() {
@@ -111,6 +113,7 @@ void Upkeep::check_peer(uint64_t now_ns) {
                                       : peer_.check(data_.attachment(), now_ns);
   raise(events);
   if (events[0]) update_verdicts();
+  data_.outgoing().watch_reader(now_ns);
 }
 
 // ---- a master without its name ---------------------------------------------------
