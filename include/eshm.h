@@ -35,6 +35,12 @@ extern "C" {
  * wins. The name is not copied: it must live until eshm_init returns. */
 ESHMConfig eshm_default_config(const char* name);
 
+/* The memory that a link of this configuration takes, in bytes: what its creator
+ * allocates in /dev/shm and, with ESHM_BACKEND_SYSV, in System V segments. (What the
+ * shape of a channel costs: docs/MEMORY.md.) 0 where the configuration is one that eshm_init
+ * refuses; eshm_last_error() says why. Allocates nothing that stays; any thread. */
+uint64_t eshm_segment_size(const ESHMConfig* config);
+
 /* Opens a link. A master never waits for a slave, but watches a silent holder
  * of its name for up to the stale threshold before it takes the role over. A
  * slave waits for its master by the retry policy (interval, attempts, total
@@ -43,15 +49,22 @@ ESHMConfig eshm_default_config(const char* name);
  * By default the library's threads run with the CPU set of the caller of eshm_init and
  * SCHED_OTHER, whatever the caller's policy is; ESHMConfig.thread_cpus, thread_policy and
  * thread_priority choose otherwise.
+ * A segment that does not fit is refused before any of it is taken: its size is compared
+ * with the room in /dev/shm and, above 1 MiB, with the memory that can be had and the
+ * limits of the control groups. The text of SHM_CREATE has these numbers. While only
+ * what others use is in the way, eshm_init tries again for a second. Signals are served
+ * while a large segment is allocated, and ESHMConfig.interrupt can end that, too.
  * Returns NULL on failure; the code and the reason are in eshm_last_error():
  * INVALID_PARAM, ROLE_MISMATCH (names the holder's PID), TIMEOUT (no master),
- * SHM_CREATE, SHM_ATTACH, PERMISSION, CORRUPT, TYPE_MISMATCH, INTERRUPTED. Of the
+ * SHM_CREATE (also unread messages that do not fit: ESHMConfig.unread_policy),
+ * SHM_ATTACH, PERMISSION, CORRUPT, TYPE_MISMATCH, INTERRUPTED. Of the
  * service thread: PERMISSION (thread_policy and thread_priority), INVALID_PARAM (none
  * of thread_cpus can be used), SHM_CREATE (a limit of memory or of threads). */
 ESHMHandle* eshm_init(const ESHMConfig* config);
 
 /* Leaves the link and frees the handle; the peer is told that this side left.
- * With auto_cleanup a master removes the name, and so does the last one out.
+ * With auto_cleanup the last one out removes the name, and what is unread with it; the
+ * master of a link without a queue removes it although its slave stays.
  * Every other call on the handle must have returned.
  * Returns SUCCESS; INVALID_PARAM for NULL or inside a callback;
  * SHM_DELETE where the name could not be removed (the handle is gone then too). */
@@ -87,7 +100,9 @@ int eshm_destroy(ESHMHandle* handle);
 int eshm_write(ESHMHandle* handle, const void* data, size_t size);
 
 /* As eshm_write; waits up to timeout_ms for room in a queue (0 never,
- * UINT32_MAX for ever), then TIMEOUT; 0 gives BUFFER_FULL at once. */
+ * UINT32_MAX for ever), then TIMEOUT; 0 gives BUFFER_FULL at once. The sentence of either
+ * says how many messages are unread, or in the reader's hands, and when it last took one
+ * (seen to 10 ms, or a quarter of a shorter stale threshold). */
 int eshm_write_ex(ESHMHandle* handle, const void* data, size_t size, uint32_t timeout_ms);
 
 /* Reads the newest message not yet read on this handle (of a queue: the next

@@ -117,6 +117,8 @@ class Config {
   Config& spin(microseconds time) noexcept { return c_.spin_us = clamp(time.count()), *this; }
   Config& permissions(std::uint32_t mode) noexcept { return c_.permissions = mode, *this; }
   Config& flags(std::uint32_t flags) noexcept { return c_.flags = flags, *this; }  // ESHM_FLAG_...
+  // What a master does with unread queue messages of before that do not fit.
+  Config& unread_policy(ESHMUnread policy) noexcept { return c_.unread_policy = policy, *this; }
   Config& interrupt(int (*asked)(void*), void* context) noexcept {
     return c_.interrupt = asked, c_.interrupt_context = context, *this;
   }

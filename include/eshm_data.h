@@ -110,7 +110,17 @@ enum ESHMBackend {
 /* What a channel does with a message that nobody has read yet. */
 enum ESHMDelivery {
   ESHM_DELIVERY_LATEST = 0, /* the newest value replaces it */
-  ESHM_DELIVERY_QUEUE = 1   /* it is kept, in order, until it is read */
+  /* It is kept, in order, until it is read, though both processes may end meanwhile: as long
+   * as the link's name is there (and, with System V, one of the two lives). */
+  ESHM_DELIVERY_QUEUE = 1
+};
+
+/* What eshm_init of a master does with the former processes' unread queue messages that
+ * do not fit: larger than max_message_size or, together, than the queue; of another type; or
+ * the direction is not a queue any more. */
+enum ESHMUnread {
+  ESHM_UNREAD_KEEP = 0, /* it fails with SHM_CREATE, says how many there are, and keeps them */
+  ESHM_UNREAD_DROP = 1  /* it drops them, and the log says how many */
 };
 
 /* Which way a message goes. */
@@ -173,7 +183,9 @@ struct ESHMChannelConfig {
   uint32_t max_loans;        /* messages loaned at once, 0 .. ESHM_MAX_LOANS */
   uint32_t reserved;         /* 0; the only room for new fields */
   uint64_t max_message_size; /* bytes, 1 .. INT32_MAX */
-  uint64_t queue_capacity;   /* bytes, of a QUEUE */
+  /* Of a QUEUE, in bytes: max_message_size .. 2^46. So many messages of the largest size can
+   * be unread at once as it holds of them, whatever the reader has in hand. */
+  uint64_t queue_capacity;
   struct ESHMType type;
 };
 
@@ -188,7 +200,7 @@ typedef struct ESHMConfig {
   uint32_t reconnect_wait_ms;           /* in all; 0: no limit */
   uint32_t reconnect_retry_interval_ms; /* 1 .. 3,600,000 */
   uint32_t max_reconnect_attempts;      /* 0: no limit */
-  bool auto_cleanup; /* the creator, or who took its place, removes the name in eshm_destroy */
+  bool auto_cleanup; /* the name is removed in eshm_destroy; see there, by whom */
   bool use_threads;  /* false: no thread is started, calls do its work as they come */
 
   /* Everything from here on is new against the original nine fields. */
@@ -201,9 +213,10 @@ typedef struct ESHMConfig {
   uint32_t spin_us;     /* how long a wait polls before it parks; 0: at once */
   uint32_t permissions; /* mode of the segment; the umask has no say */
   uint32_t flags;       /* ESHM_FLAG_... */
-  uint32_t reserved_word; /* 0; room for a new field */
-  /* Called on a signal and each 50 ms of any wait, eshm_init's included; an
-   * answer other than 0 ends that wait with INTERRUPTED. May be NULL. */
+  enum ESHMUnread unread_policy;
+  /* Called on a signal and each 50 ms of any wait, eshm_init's included, and
+   * while eshm_init allocates a large segment; an answer other than 0 ends that
+   * with INTERRUPTED. May be NULL. */
   int (*interrupt)(void* interrupt_context);
   void* interrupt_context;
   /* The next three fields say how the library's threads run: the service thread, and

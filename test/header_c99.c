@@ -44,6 +44,8 @@ int use_every_call(void) {
   config.spin_us = ESHM_SPIN_ADAPTIVE;
   config.interrupt = stop;
   eshm_set_log_callback(on_log, NULL);
+  config.unread_policy = ESHM_UNREAD_DROP;
+  bytes = (size_t)eshm_segment_size(&config);
   link = eshm_init(&config);
   links[0] = link;
   code += eshm_set_event_callback(link, on_event, NULL);

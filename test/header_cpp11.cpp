@@ -28,6 +28,7 @@ static_assert(ESHM_ERROR_CORRUPT == -16 && ESHM_ERROR_SUPERSEDED == -17 &&
               "errors");
 static_assert(ESHM_BACKEND_POSIX == 0 && ESHM_BACKEND_SYSV == 1, "backends");
 static_assert(ESHM_DELIVERY_LATEST == 0 && ESHM_DELIVERY_QUEUE == 1, "deliveries");
+static_assert(ESHM_UNREAD_KEEP == 0 && ESHM_UNREAD_DROP == 1, "unread policies");
 static_assert(ESHM_PEER_NEVER_SEEN == 0 && ESHM_PEER_ALIVE == 1 && ESHM_PEER_STALE == 2 &&
                   ESHM_PEER_DEAD == 3 && ESHM_PEER_LEFT == 4,
               "peer states");

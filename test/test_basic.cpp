@@ -58,7 +58,7 @@ TEST(Defaults, AreThoseThatProgramsRelyOn) {
       {"spin_us", config.spin_us, ESHM_SPIN_ADAPTIVE},
       {"permissions", config.permissions, 0600},
       {"flags", config.flags, 0},
-      {"reserved_word", config.reserved_word, 0},
+      {"unread_policy", config.unread_policy, ESHM_UNREAD_KEEP},
       {"thread_policy", uint64_t(config.thread_policy), 0},
       {"thread_priority", uint64_t(config.thread_priority), 0},
   };

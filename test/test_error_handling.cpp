@@ -118,7 +118,7 @@ TEST_P(Refused, ChannelSizesOutOfRange) {
 TEST_P(Refused, BitsAndReservedWordsThatMeanNothing) {
   expect_refused("flags", [](ESHMConfig& c) { c.flags = 64; });
   expect_refused("permissions", [](ESHMConfig& c) { c.permissions = 010600; });
-  expect_refused("reserved_word", [](ESHMConfig& c) { c.reserved_word = 1; });
+  expect_refused("unread_policy", [](ESHMConfig& c) { c.unread_policy = ESHMUnread(2); });
   expect_refused("reserved", [](ESHMConfig& c) { c.reserved[0] = 1; });
   expect_refused("reserved", [](ESHMConfig& c) { c.reserved[7] = 1; });
   expect_refused("struct_size", [](ESHMConfig& c) { c.struct_size = 1; });

@@ -20,7 +20,6 @@
 
 #include "os/clock.h"
 #include "os/event_fd.h"
-#include "os/name_watch.h"
 #include "os/process.h"
 #include "support/child.h"
 
@@ -28,7 +27,6 @@ namespace {
 
 using eshm::os::EventFd;
 using eshm::os::Fd;
-using eshm::os::NameWatch;
 
 int open_null() { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
 
@@ -204,32 +202,6 @@ TEST(Fd, EventFdNeitherSetsNorDrainsAStrangersAtItsNumber) {
   event.set();
   EXPECT_TRUE(is_readable(event.get()));
   close(stranger);
-}
-
-TEST(Fd, NameWatchNeitherReadsNorClosesAStrangersAtItsNumber) {
-  for (const bool is_cleared : {true, false}) {
-    NameWatch watch;
-    ASSERT_EQ(watch.start(), 0);
-    const int stranger = put_stranger_at(watch.fd(), open_inotify);
-    // The same directory, so that its watch has the same number.
-    const int number = inotify_add_watch(stranger, "/dev/shm", IN_CREATE | IN_MOVED_TO);
-    ASSERT_GE(number, 0);
-    const std::string path = "/dev/shm/eshm_test_fd_" + std::to_string(getpid());
-    close(open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
-    unlink(path.c_str());
-    ASSERT_TRUE(is_readable(stranger));
-    if (is_cleared) {
-      EXPECT_FALSE(watch.clear());
-    } else {
-      watch.stop();
-    }
-    EXPECT_FALSE(watch.is_running());
-    EXPECT_TRUE(is_readable(stranger)) << "its events were taken";
-    EXPECT_EQ(inotify_rm_watch(stranger, number), 0) << "its watch was taken off";
-    close(stranger);
-    ASSERT_EQ(watch.start(), 0);
-    EXPECT_TRUE(watch.clear());
-  }
 }
 
 TEST(PollUntil, WaitsForAnEventOrTheDeadlineWhicheverIsFirst) {

@@ -95,7 +95,9 @@ TEST(Layout, EachNumberOutOfItsRangeIsCorrupt) {
       {"largest message",
        [](Plan& plan) { plan.geometry[0].max_message_bytes = uint64_t(INT32_MAX) + 1; }},
       {"ring of a newest value", [](Plan& plan) { plan.geometry[0].queue_bytes = 4096; }},
-      {"ring too small", [](Plan& plan) { plan.geometry[1].queue_bytes = 64; }},
+      {"queue too small", [](Plan& plan) { plan.geometry[1].queue_bytes = 63; }},
+      {"ring", [](Plan& plan) { plan.geometry[1].ring_bytes += 64; }},
+      {"hands", [](Plan& plan) { plan.geometry[1].hands_bytes += 16; }},
       {"ring too large", [](Plan& plan) { plan.geometry[1].queue_bytes = kMostQueueBytes + 64; }},
       {"type text",
        [](Plan& plan) {
@@ -104,11 +106,11 @@ TEST(Layout, EachNumberOutOfItsRangeIsCorrupt) {
        }},
       {"text without a type", [](Plan& plan) { plan.geometry[0].type_text_bytes = 1; }},
       {"slots", [](Plan& plan) { ++plan.geometry[0].slot_count; }},
-      {"reserved", [](Plan& plan) { plan.geometry[1].reserved[2] = 1; }},
+      {"reserved", [](Plan& plan) { plan.geometry[1].reserved = 1; }},
   };
   ChannelShape queue = shape_of_size(64);
   queue.delivery = ESHM_DELIVERY_QUEUE;
-  queue.queue_bytes = smallest_queue_bytes(queue);
+  queue.queue_bytes = 1000;
   for (const Case& c : cases) {
     Plan plan = plan_segment(ESHM_BACKEND_POSIX, shape_of_size(64), queue, true, 4096);
     c.spoil(plan);

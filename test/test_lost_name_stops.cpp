@@ -294,6 +294,27 @@ TEST_P(LostNameStops, SlaveThatDiesBeforeItFollowsLeavesWhatIsUnread) {
   expect_numbers(master.get(), "s", 1, 7);
 }
 
+// Its seat is kept for the dead one until the master has seen that death.
+TEST_P(LostNameStops, SlaveThatComesBeforeItsMasterKnowsOfTheDeathOfTheFormerOneIsLetIn) {
+  Child master = obeying(lively(ESHM_ROLE_MASTER));
+  ASSERT_EQ(master.hear(), "open");
+  Child slave = obeying(lively(ESHM_ROLE_SLAVE));
+  ASSERT_EQ(slave.hear(), "open");
+  slave.stop();
+  unlink_name();
+  wait_until([&] { return inode() != 0; });
+  master.stop();
+  slave.kill_now();
+  Child next = standing_by(lively(ESHM_ROLE_SLAVE));
+  next.say("open");
+  pause_ms(100);
+  EXPECT_FALSE(next.has_news()) << next.hear();
+  master.go_on();
+  EXPECT_EQ(next.hear(), "open");
+  leave(next);
+  leave(master);
+}
+
 TEST_P(LostNameStops, MasterThatDiesBeforeItsSlaveFollowsLosesNothing) {
   Child master = obeying(lively(ESHM_ROLE_MASTER));
   ASSERT_EQ(master.hear(), "open");

@@ -91,8 +91,7 @@ TEST_P(Queue, MessageIsKeptWhileTheBufferIsTooSmall) {
 }
 
 TEST_P(Queue, CapacityTooSmallForTheLargestMessageIsRefusedWithBothNumbers) {
-  // Two records of a header of 16 bytes and the message.
-  constexpr uint64_t kLeast = 2 * (16 + 992);
+  constexpr uint64_t kLeast = 992;  // one message
   EXPECT_FALSE(open_link(queues(ESHM_ROLE_MASTER, kLeast - 1, 992)));
   EXPECT_EQ(last_error_code(), ESHM_ERROR_INVALID_PARAM);
   EXPECT_TRUE(names_number(last_error(), kLeast - 1)) << last_error();

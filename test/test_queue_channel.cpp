@@ -2,6 +2,7 @@
 // The queue channel's algorithm: sizes, bounds, order, loans and borrows.
 #include <deque>
 #include <functional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -18,42 +19,83 @@ using namespace test;
 TEST_F(Queue, CarriesEverySizeUpToTheLargest) {
   for (const uint32_t flags : kEveryOffset) {
     for (const size_t largest : {1, 2, 15, 16, 17, 48, 300}) {
-      auto shape = RingMemory::shape(0, largest, flags);
-      shape.queue_bytes = eshm::layout::smallest_queue_bytes(shape);
-      use(shape);
+      use_planned(RingMemory::shape(largest, largest, flags));
       for (int round = 0; round < 40; ++round) {
         for (size_t size = 0; size <= largest; size += largest < 50 || size > 290 ? 1 : 29) {
           ASSERT_EQ(write(size), Write::kDone) << size << " of " << largest;
           ASSERT_TRUE(next_is(size)) << size << " of " << largest;
-          // The message in this thread's hands keeps its room until it comes again.
-          ASSERT_EQ(read_text(), name_of(Read::kNothing));
         }
       }
     }
   }
 }
 
-TEST_F(Queue, AnEmptyRingOfTheSmallestSizeTakesALargestMessageWhereverItStands) {
-  for (const uint32_t flags : kEveryOffset) {
-    auto shape = RingMemory::shape(0, 500, flags);
-    shape.queue_bytes = eshm::layout::smallest_queue_bytes(shape);
-    use(shape);
-    for (uint64_t start = 0; start < memory_->ring_bytes(); start += memory_->record_bytes(0)) {
-      ASSERT_EQ(write(500), Write::kDone) << start;
-      ASSERT_TRUE(next_is(500));
-      ASSERT_EQ(read_text(), name_of(Read::kNothing));
-      ASSERT_EQ(write(0), Write::kDone);  // moves on by the smallest record
-      ASSERT_TRUE(next_is(0));
-      ASSERT_EQ(read_text(), name_of(Read::kNothing));
+// What a queue was made for, and what its reader may do meanwhile.
+struct Promise {
+  size_t largest;
+  uint64_t messages;  // of the largest size
+  uint32_t flags;
+  uint32_t max_borrows;
+};
+
+// The reader copies with several threads, and borrows as many as it may; it reads on past a
+// borrow only as far as its hands reach.
+TEST_F(Queue, TakesItsCapacityWhateverIsInHandAndWhereverTheRingEnds) {
+  std::mt19937 random(26);
+  const auto below = [&](uint64_t limit) { return random() % limit; };
+  const size_t sizes[] = {1, 8, 40, 64, 100, 1000, 4096, 70000};
+  for (int trial = 0; trial < 200; ++trial) {
+    const Promise made = {sizes[below(8)], 1 + below(5), kEveryOffset[below(3)],
+                          uint32_t(below(4))};
+    use_planned(RingMemory::shape(made.messages * made.largest + below(made.largest), made.largest,
+                                  made.flags, made.max_borrows));
+    std::deque<const void*> borrows;
+    uint64_t taken_since_oldest_borrow = 0;
+    for (int step = 0; step < 300; ++step) {
+      const uint64_t unread = written_ - read_;
+      switch (below(4)) {
+        case 0:
+        case 1: {  // a burst
+          for (uint64_t n = unread; n < made.messages; ++n) {
+            const size_t size = below(3) == 0 ? below(made.largest + 1) : made.largest;
+            ASSERT_EQ(write(size), Write::kDone)
+                << "trial " << trial << ": " << n << " unread of " << made.messages << ", "
+                << borrows.size() << " borrowed";
+          }
+          break;
+        }
+        case 2: {
+          Message message;
+          if (unread == 0 || (!borrows.empty() && taken_since_oldest_borrow > made.max_borrows)) break;
+          read_text(message, 1 + below(70));
+          ASSERT_EQ(message.number, ++read_);
+          ++taken_since_oldest_borrow;
+          break;
+        }
+        default: {
+          if (!borrows.empty() && (borrows.size() == made.max_borrows || below(2) == 0 ||
+                                   taken_since_oldest_borrow >= made.max_borrows)) {
+            ASSERT_TRUE(release(borrows.front()));
+            borrows.pop_front();
+            taken_since_oldest_borrow = borrows.empty() ? 0 : taken_since_oldest_borrow - 1;
+          } else if (unread != 0 && made.max_borrows != 0) {
+            const void* payload = nullptr;
+            Message message;
+            ASSERT_EQ(borrow(payload, message), Read::kMessage);
+            ASSERT_EQ(message.number, ++read_);
+            if (borrows.empty()) taken_since_oldest_borrow = 0;
+            ++taken_since_oldest_borrow;
+            borrows.push_back(payload);
+          }
+        }
+      }
     }
   }
 }
 
 TEST_F(Queue, IsRefusedByArithmeticWhereACapacityCannotHoldTheLargestMessage) {
   auto shape = RingMemory::shape(0, 4096);
-  const uint64_t enough = eshm::layout::smallest_queue_bytes(shape);
-  EXPECT_EQ(enough, 2u * (4096 + 16));
-  for (const uint64_t queue_bytes : {enough - 1, enough}) {
+  for (const uint64_t queue_bytes : {4095, 4096}) {
     shape.queue_bytes = queue_bytes;
     eshm::layout::Plan plan = eshm::layout::plan_segment(
         ESHM_BACKEND_POSIX, shape, shape, true, eshm::layout::kSmallestPageBytes);
@@ -65,7 +107,7 @@ TEST_F(Queue, IsRefusedByArithmeticWhereACapacityCannotHoldTheLargestMessage) {
     const auto judgement =
         eshm::layout::judge(bytes.data(), bytes.size(), plan.identity.segment_bytes,
                             eshm::layout::kSmallestPageBytes);
-    EXPECT_EQ(judgement.finding == eshm::layout::Finding::kFine, queue_bytes == enough)
+    EXPECT_EQ(judgement.finding == eshm::layout::Finding::kFine, queue_bytes == 4096)
         << judgement.reason;
   }
 }

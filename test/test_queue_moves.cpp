@@ -18,7 +18,7 @@ using namespace test;
 
 class QueueMoves : public QueueTest {
  protected:
-  static constexpr uint64_t kSmall = 160;  // two largest records, or four texts
+  static constexpr uint64_t kSmall = 128;  // with what may be in hand: 176 texts
 
   ESHMConfig impatient(uint64_t capacity = kCapacity, uint64_t largest = kLargest) const {
     ESHMConfig config = queues(ESHM_ROLE_MASTER, capacity, largest);
@@ -137,9 +137,9 @@ TEST_P(QueueMoves, ReplacedTwiceBeforeTheSlaveReads) {
 // What is on its way fills each new segment: the rest waits behind it, and so
 // do new writes.
 TEST_P(QueueMoves, CarriedOverInOrderThroughSmallerSegments) {
-  Child first = open_as_told(impatient());
+  Child first = open_as_told(impatient(1 << 15));
   open_slave();
-  write_texts(slave(), "s", 0, 39);
+  write_texts(slave(), "s", 0, 399);
   first.stop();
   Child second = open_as_told(impatient(kSmall));
   wait_for_moves(1);
@@ -151,17 +151,17 @@ TEST_P(QueueMoves, CarriedOverInOrderThroughSmallerSegments) {
   Child third = open_as_told(impatient(kSmall));
   wait_for_moves(2);
   std::thread writer([&] {
-    for (int i = 40; i < 60; ++i) {
+    for (int i = 400; i < 420; ++i) {
       const std::string text = numbered("s", i);
       ASSERT_EQ(eshm_write_ex(slave(), text.data(), text.size(), UINT32_MAX), ESHM_SUCCESS);
     }
   });
-  expect_texts_at(third, "s", 0, 59);
+  expect_texts_at(third, "s", 0, 419);
   writer.join();
   expect_nothing_at(third);
   ESHMStatsEx stats = {};
   ASSERT_EQ(eshm_get_stats_ex(slave(), &stats), ESHM_SUCCESS);
-  EXPECT_EQ(stats.messages_written, 60u);
+  EXPECT_EQ(stats.messages_written, 420u);
   for (Child* master : {&first, &second, &third}) {
     if (master != &third) master->go_on();
     leave(*master);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A slave whose master is gone: what it answers meanwhile, when it gives up,
 // and what brings it back.
-#include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -280,44 +279,50 @@ TEST_P(ReconnectPolicy, LostMastersReturnIsNoticedThoughTheIntervalIsAnHour) {
   }
 }
 
-// A user has a limited number of inotify instances; the interval does alone.
-TEST_P(ReconnectPolicy, IntervalAloneFindsTheMasterWithoutInotify) {
-  if (geteuid() != 0) GTEST_SKIP() << "needs another user, whose instances it takes all";
-  // Nobody else is that user: tests that run beside this one have theirs.
-  const auto other = static_cast<uid_t>(1000000 + getpid());
-  const auto become_another = [other] {
-    CHILD_CHECK(setgid(other) == 0 && setuid(other) == 0);
-    // Both are lost with the user: the end with the test, and /proc/self.
-    prctl(PR_SET_DUMPABLE, 1);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-  };
-  Child slave([&](Wire& wire) {
-    become_another();
-    int instances = 0;
-    while (inotify_init1(IN_CLOEXEC) >= 0) ++instances;
-    CHILD_CHECK(instances > 0);
-    wire.say("all taken");
-    const Link link = open_link(slave_config(ESHM_DISCONNECT_NEVER, 20, 0, 0));
-    wire.say(outcome(link));
-    return link ? obey(wire, link) : 0;
-  });
-  ASSERT_EQ(slave.hear(), "all taken");
-  for (int round = 0; round < 2; ++round) {
-    Child master([&](Wire& wire) {
-      become_another();
-      const Link link = open_link(config(ESHM_ROLE_MASTER));
-      wire.say(outcome(link));
-      return link ? obey(wire, link) : 0;
-    });
-    ASSERT_EQ(master.hear(), "open");
-    if (round == 0) {
-      ASSERT_EQ(slave.hear(), "open");
-    }
-    ASSERT_EQ(ask(master, "write " + std::to_string(round)), "0");
-    EXPECT_EQ(ask(slave, "wait"), std::to_string(round));
-    leave(master);
+// With an interval of an hour only the name can tell of a master.
+TEST_P(ReconnectPolicy, NameAloneTellsOfEachMasterThatFollows) {
+  Child first = obeying(config(ESHM_ROLE_MASTER));
+  ASSERT_EQ(first.hear(), "open");
+  const Link slave = open_link(slave_config(ESHM_DISCONNECT_NEVER, 3'600'000, 0, 0));
+  ASSERT_TRUE(slave) << last_error();
+  leave(first);
+  for (int round = 0; round < 5; ++round) {
+    Child next = obeying(config(ESHM_ROLE_MASTER));
+    ASSERT_EQ(next.hear(), "open");
+    ASSERT_EQ(ask(next, "write " + std::to_string(round)), "0");
+    EXPECT_EQ(read_text(slave.get(), UINT32_MAX), std::to_string(round));
+    leave(next);
   }
+}
+
+TEST_P(ReconnectPolicy, NameAloneTellsASlaveThatWaitsInInit) {
+  Child slave = standing_by(slave_config(ESHM_DISCONNECT_NEVER, 3'600'000, 0, 0));
+  slave.say("open");
+  pause_ms(50);
+  Child master = obeying(config(ESHM_ROLE_MASTER));
+  ASSERT_EQ(master.hear(), "open");
+  EXPECT_EQ(slave.hear(), "open");
   leave(slave);
+  leave(master);
+}
+
+TEST_P(ReconnectPolicy, MasterThatIsRenamedToTheNameIsFound) {
+  Child first = obeying(config(ESHM_ROLE_MASTER));
+  ASSERT_EQ(first.hear(), "open");
+  const Link slave = open_link(slave_config(ESHM_DISCONNECT_NEVER, 3'600'000, 0, 0));
+  ASSERT_TRUE(slave) << last_error();
+  first.kill_now();
+  wait_for_state(slave.get(), ESHM_PEER_DEAD);
+  const std::string elsewhere = name() + "x";
+  ESHMConfig other = config(ESHM_ROLE_MASTER);
+  other.shm_name = elsewhere.c_str();
+  Child next = obeying(other);
+  ASSERT_EQ(next.hear(), "open");
+  ASSERT_EQ(ask(next, "write found"), "0");
+  ASSERT_EQ(rename(path_of(elsewhere).c_str(), path().c_str()), 0);
+  EXPECT_EQ(read_text(slave.get(), UINT32_MAX), "found");
+  next.kill_now();
+  for (const std::string& file : {path(), path_of(elsewhere)}) unlink(file.c_str());
 }
 
 TEST_P(ReconnectPolicy, InitGivesUpByTheSamePolicy) {

@@ -125,6 +125,7 @@ class TakenName : public QueueTest {
       }
       struct stat before[4];
       for (size_t i = 0; i < 4; ++i) lstat(scenes[i]->path().c_str(), &before[i]);
+      wait_until([&] { return lines.count_of(told) >= 4; });
       pause_ms(kTwoLooksMs);
       for (size_t i = 0; i < 4; ++i) {
         struct stat now;

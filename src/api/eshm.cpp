@@ -27,6 +27,7 @@ static_assert(sizeof(ESHMMessageInfo) == 64, "grows into reserved words only");
 namespace {
 
 using eshm::api::remember;
+using eshm::api::remember_full_queue;
 using eshm::api::remember_static;
 using eshm::endpoint::DataPath;
 using eshm::endpoint::Endpoint;
@@ -160,9 +161,19 @@ ESHM_ALWAYS_INLINE void hand_out(const Struct& from, Struct* to) {
 
 [[gnu::noinline]] int write_failed(ESHMHandle* handle, int code, size_t size,
                                    uint32_t timeout_ms) {
-  if (code == ESHM_ERROR_BUFFER_FULL) return remember_static(code, "the queue is full");
+  if (code == ESHM_ERROR_BUFFER_FULL) {
+    return remember_full_queue(code, endpoint_of(handle)->full_queue());
+  }
   if (code == ESHM_ERROR_TIMEOUT) return remember(endpoint_of(handle)->explain_no_room(timeout_ms));
   return failed(handle, code, size, timeout_ms);
+}
+
+int no_loan(ESHMHandle* handle) {
+  try {
+    return remember(endpoint_of(handle)->explain_no_loan());
+  } catch (const std::bad_alloc&) {
+    return remember_static(ESHM_ERROR_BUFFER_FULL, eshm_error_string(ESHM_ERROR_BUFFER_FULL));
+  }
 }
 
 [[gnu::noinline]] int read_failed(ESHMHandle* handle, int code, size_t buffer_size,
@@ -253,6 +264,26 @@ ESHM_EXPORT ESHMConfig eshm_default_config(const char* name) {
   config.spin_us = ESHM_SPIN_ADAPTIVE;
   config.permissions = 0600;
   return config;
+}
+
+ESHM_EXPORT uint64_t eshm_segment_size(const ESHMConfig* config) {
+  if (config == nullptr) {
+    invalid("the configuration is NULL");
+    return 0;
+  }
+  try {
+    eshm::endpoint::Settings settings = {};
+    if (Failure failure = eshm::api::settings_of(*config, settings)) {
+      remember(failure);
+      return 0;
+    }
+    return eshm::layout::memory_bytes(eshm::layout::plan_segment(
+        settings.backend, settings.shape[ESHM_M2S], settings.shape[ESHM_S2M],
+        settings.auto_cleanup, eshm::os::page_bytes()));
+  } catch (const std::bad_alloc&) {
+    remember_static(ESHM_ERROR_SHM_CREATE, "out of memory");
+    return 0;
+  }
 }
 
 ESHM_EXPORT ESHMHandle* eshm_init(const ESHMConfig* config) {
@@ -355,6 +386,7 @@ ESHM_EXPORT int eshm_loan(ESHMHandle* handle, size_t size, void** data) {
   if (data == nullptr) return invalid("data is NULL");
   void* room = nullptr;
   const int code = data_of(handle).outgoing().loan(size, room);
+  if (code == ESHM_ERROR_BUFFER_FULL) return no_loan(handle);
   if (code != ESHM_SUCCESS) return failed(handle, code, size, 0);
   *data = room;
   return code;

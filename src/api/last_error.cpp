@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 namespace eshm::api {
 namespace {
@@ -14,6 +15,16 @@ constexpr size_t kTextBytes = 512;
 __attribute__((tls_model("initial-exec"))) thread_local int last_code = ESHM_SUCCESS;
 __attribute__((tls_model("initial-exec"))) thread_local const char* last_text = "";
 thread_local char room[kTextBytes];
+thread_local endpoint::FullQueue full_queue;  // where last_text is kFullQueue
+constexpr char kFullQueue[] = "the queue is full";
+
+// Without memory for more the short sentence is the whole.
+void tell_of_full_queue() {
+  try {
+    remember({last_code, 0, std::string(kFullQueue) + ": " + endpoint::describe(full_queue)});
+  } catch (const std::bad_alloc&) {
+  }
+}
 
 }  // namespace
 
@@ -30,7 +41,13 @@ int remember_static(int code, const char* text) {
   return code;
 }
 
+int remember_full_queue(int code, const endpoint::FullQueue& queue) {
+  full_queue = queue;
+  return remember_static(code, kFullQueue);
+}
+
 const char* last_error(int* code) {
+  if (last_text == kFullQueue) tell_of_full_queue();
   if (code != nullptr) *code = last_code;
   return last_text;
 }

@@ -69,14 +69,14 @@ Failure shape_of(const std::string& field, const ESHMChannelConfig& channel, uin
   out.max_message_bytes = channel.max_message_size;
   if (channel.delivery != ESHM_DELIVERY_QUEUE) return success();
   out.queue_bytes = channel.queue_capacity;
-  const uint64_t least = layout::smallest_queue_bytes(out);
+  const uint64_t least = channel.max_message_size;
   if (channel.queue_capacity >= least) {
     return check_range((field + ".queue_capacity").c_str(), channel.queue_capacity, 1,
                        layout::kMostQueueBytes);
   }
   return invalid(field + ".queue_capacity is " + std::to_string(channel.queue_capacity) +
-                 ", messages of " + std::to_string(channel.max_message_size) + " bytes need " +
-                 std::to_string(least));
+                 ", one message may have " + std::to_string(least) +
+                 " bytes (" + field + ".max_message_size)");
 }
 
 Failure type_of(const std::string& field, const ESHMType& type, layout::ChannelShape& shape,
@@ -143,7 +143,11 @@ Failure take_new_fields(const ESHMConfig& config, endpoint::Settings& out) {
   for (const uint64_t word : config.reserved) {
     if (word != 0) return invalid("reserved is not all 0");
   }
-  if (config.reserved_word != 0 || config.m2s.reserved != 0 || config.s2m.reserved != 0) {
+  if (Failure failure = check_range("unread_policy", raw(config.unread_policy), 0,
+                                    ESHM_UNREAD_DROP)) {
+    return failure;
+  }
+  if (config.m2s.reserved != 0 || config.s2m.reserved != 0) {
     return invalid("a reserved word is not 0");
   }
   if ((config.flags & ~known) != 0) return invalid("flags has unknown bits");
@@ -164,6 +168,7 @@ Failure take_new_fields(const ESHMConfig& config, endpoint::Settings& out) {
   out.spin_us = config.spin_us;
   out.permissions = config.permissions;
   out.flags = config.flags;
+  out.unread_policy = config.unread_policy;
   out.interrupt = {config.interrupt, config.interrupt_context};
   return success();
 }

@@ -223,6 +223,11 @@ void LatestReader::attach(const ChannelView& view) {
   begin(view);
 }
 
+void LatestReader::pass_newest() {
+  Candidate newest;
+  if (find(newest, true) == Search::kMessage) remember(newest.number);
+}
+
 void LatestReader::pass_first_writers() {
   constexpr uint32_t kFirst = 1;
   Candidate newest;

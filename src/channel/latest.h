@@ -119,6 +119,10 @@ class LatestWriter {
 class LatestView {
  public:
   uint64_t last_read() const { return last_read_; }
+  // No message up to that number is new any more.
+  void pass(uint64_t number) {
+    if (number > last_read_) remember(number);
+  }
   // For the master that has renewed the segment itself: what is written here still counts.
   void ignore_mark() { superseded_ = &kNoMark; }
 
@@ -160,8 +164,8 @@ class LatestReader : public LatestView {
  public:
   // Begins with the newest message as unread. Clears the pins of the reader before.
   void attach(const ChannelView& view);
-  // That message is a copy of one that was read elsewhere.
-  void pass(uint64_t number) { remember(number); }
+  // What is there now is not new.
+  void pass_newest();
   // Passes the newest message if it is the first writer's.
   void pass_first_writers();
 

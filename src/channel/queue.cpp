@@ -34,7 +34,7 @@ layout::PublishLine& publish_line(const QueueView& view) {
 
 Ring::Ring(const QueueView& view)
     : bytes_(view.data + layout::kFirstSlotOffset),
-      capacity_(layout::ring_bytes(view.geometry)),
+      capacity_(view.geometry.ring_bytes),
       unit_(layout::record_unit(view.geometry)),
       payload_offset_(view.geometry.payload_offset),
       max_message_bytes_(view.geometry.max_message_bytes) {}
@@ -269,6 +269,28 @@ uint64_t QueueWriter::readers_position() const {
   return view_.reader->position.load(memory_order_acquire);  // Q8 -> Q7
 }
 
+void QueueWriter::number_after(uint64_t number) {
+  newest_number_ = adopted_number_ = number;
+  show_position();
+}
+
+// Of the first message at `position` or after it; if there is none, the next number.
+uint64_t QueueWriter::number_from(uint64_t position) const {
+  Unread unread;
+  const bool is_there = next_unread(position, unread, committed_);
+  return is_there ? unread.number : newest_number_ + 1;
+}
+
+QueueWriter::Backlog QueueWriter::backlog() const {
+  const uint64_t consumed = std::clamp(readers_position(), consumed_, committed_);
+  const uint64_t handed_out =
+      std::clamp(view_.reader->handed_out.load(memory_order_relaxed), consumed, committed_);
+  if (is_corrupt_ || !ring_.is_possible(consumed) || !ring_.is_possible(handed_out)) return {};
+  const uint64_t first_unread = number_from(handed_out);
+  return {newest_number_ + 1 - first_unread, first_unread - number_from(consumed),
+          committed_ - consumed};
+}
+
 bool QueueWriter::next_unread(uint64_t& cursor, Unread& unread, uint64_t end) const {
   if (cursor == kFromReader) cursor = readers_position();
   if (!ring_.is_possible(cursor)) return false;
@@ -311,6 +333,7 @@ void QueueReader::attach(const QueueView& view) {
   freed_room_ = false;
   is_let_go_ = false;
   is_abandoned_ = false;
+  hands_bytes_ = view.geometry.hands_bytes;
   shown_ = view_.reader->position.load(memory_order_relaxed);
   const uint64_t published = publish_line(view_).published.load(memory_order_acquire);
   is_corrupt_ = !ring_.is_possible(shown_) || !ring_.is_possible(published) ||
@@ -386,7 +409,6 @@ QueueReader::Result QueueReader::read(void* buffer, size_t buffer_bytes, Message
       hand_out(message, record, thread, nullptr);
     }
   }
-  if (result == Result::kNothing) consume_from_absent_threads();
   show_position();
   return result;
 }
@@ -404,7 +426,6 @@ QueueReader::Result QueueReader::borrow(const void** payload, Message& message, 
     ++borrow_count_;
     hand_out(message, record, thread, ring_.payload(next_));
   }
-  if (result == Result::kNothing) consume_from_absent_threads();
   show_position();
   return result;
 }
@@ -416,6 +437,7 @@ bool QueueReader::release(const void* payload, uint64_t borrow) {
     if (held_[i].position != borrow) continue;
     --borrow_count_;
     forget(i);
+    limit_hands();
     show_position();
     return true;
   }
@@ -428,11 +450,6 @@ bool QueueReader::has_next() {
   return result == Result::kCorrupt || (result == Result::kMessage && !is_dropped());
 }
 
-void QueueReader::consume_handed_out_while_waiting() {
-  consume_from_absent_threads();
-  show_position();
-}
-
 void QueueReader::pass_first_writers() {
   constexpr uint32_t kFirst = 1;
   Message message;
@@ -441,7 +458,13 @@ void QueueReader::pass_first_writers() {
     next_number_ = message.number + 1;
     next_ = ring_.after(next_, record.bytes);
   }
-  if (!is_corrupt_) show_position();
+  show_passed();
+}
+
+void QueueReader::show_passed() {
+  if (is_corrupt_) return;
+  view_.reader->handed_out.store(next_.position, memory_order_relaxed);
+  show_position();
 }
 
 void QueueReader::take_over(QueueReader& former, uint64_t first_carried) {
@@ -463,7 +486,7 @@ void QueueReader::take_over(QueueReader& former, uint64_t first_carried) {
     ++from;
   }
   former.forget_taken_over();
-  if (!is_corrupt_) show_position();
+  show_passed();
 }
 
 // Borrows of rings before this one: the next one has them in hand.
@@ -481,6 +504,7 @@ void QueueReader::release_taken_over(const void* payload) {
     if (held_[i].payload != payload) continue;
     --borrow_count_;
     forget(i);
+    limit_hands();
     show_position();
     return;
   }
@@ -511,6 +535,8 @@ ESHM_ALWAYS_INLINE void QueueReader::hand_out(const Message& message,
   held_[held_count_++] = {next_.position, thread, payload};
   next_number_ = message.number + 1;
   next_ = ring_.after(next_, record.bytes);
+  if (held_count_ > 1) limit_hands();
+  if (!is_let_go_) view_.reader->handed_out.store(next_.position, memory_order_relaxed);
 }
 
 // The thread has done with the message that it was given before.
@@ -524,12 +550,13 @@ ESHM_ALWAYS_INLINE void QueueReader::forget(uint32_t held) {
   for (--held_count_; held < held_count_; ++held) held_[held] = held_[held + 1];
 }
 
-// Everything is read, yet what threads have in their hands leaves no room for a
-// largest message: one that never comes back would stop the link for ever.
-ESHM_ALWAYS_INLINE void QueueReader::consume_from_absent_threads() {
-  uint64_t padding;
-  while (held_count_ > 0 && held_[0].payload == nullptr &&
-         !ring_.fits(held_[0].position, next_, ring_.largest_record_bytes(), padding)) {
+// What is in hand takes no more than its part of the ring. So the oldest copies count as
+// consumed if many threads keep them, or one does not come again. A borrow stays.
+ESHM_ALWAYS_INLINE void QueueReader::limit_hands() {
+  while (held_count_ > 0 && held_[0].payload == nullptr) {
+    const uint64_t bytes = next_.position - held_[0].position;
+    const bool has_ring_end = bytes > next_.index;
+    if (bytes <= hands_bytes_ + (has_ring_end ? ring_.most_padding_bytes() : 0)) return;
     forget(0);
   }
 }

@@ -51,7 +51,8 @@ class Ring {
   uint64_t record_bytes(uint64_t size) const {
     return (payload_offset_ + size + unit_ - 1) & ~(unit_ - 1);
   }
-  uint64_t largest_record_bytes() const { return record_bytes(max_message_bytes_); }
+  // Of padding at the ring's end.
+  uint64_t most_padding_bytes() const { return record_bytes(max_message_bytes_) - unit_; }
   uint64_t capacity() const { return capacity_; }
   // Of the header that ends what has been written.
   uint64_t header_room() const { return unit_; }
@@ -107,6 +108,9 @@ class QueueWriter {
   Result publish(const void* payload, size_t size, uint64_t timestamp_ns);
   Result discard(const void* payload);
 
+  // Nothing was written here yet. The next message gets the number behind that one.
+  void number_after(uint64_t number);
+
   uint32_t loans_out() const { return loan_count_; }
   // How many messages this writer has made visible.
   uint64_t written() const { return newest_number_ - adopted_number_; }
@@ -142,6 +146,14 @@ class QueueWriter {
   uint64_t readers_position() const;
   bool is_corrupt() const { return is_corrupt_; }
 
+  // What the reader has not consumed, by the positions that it shows.
+  struct Backlog {
+    uint64_t unread = 0;      // messages
+    uint64_t in_hand = 0;     // read or borrowed, and kept
+    uint64_t ring_bytes = 0;  // of all of them
+  };
+  Backlog backlog() const;
+
  private:
   struct Loan {
     Ring::Place place;
@@ -160,6 +172,7 @@ class QueueWriter {
   void give_back(const Ring::Place& place, uint64_t bytes);
   void show_position();
   Loan* find_loan(const void* payload);
+  uint64_t number_from(uint64_t position) const;
 
   QueueView view_ = {};
   Ring ring_;
@@ -194,12 +207,10 @@ class QueueReader {
   uint64_t last_borrow() const { return held_[held_count_ - 1].position; }
   bool release(const void* payload, uint64_t borrow);
   uint32_t borrows_out() const { return borrow_count_; }
+  bool is_corrupt() const { return is_corrupt_; }
 
   // Whether read() would tell of a message, or that the ring is corrupt.
   bool has_next();
-  // For whoever waits without reading, and has found nothing: what threads still
-  // have in their hands must not keep the writer from its next message.
-  void consume_handed_out_while_waiting();
   // A clean end: whoever reads next begins behind all that was handed out.
   void consume_handed_out();
 
@@ -238,7 +249,7 @@ class QueueReader {
     uint64_t thread;
     const std::byte* payload;  // null: copied
   };
-  static constexpr uint32_t kMaxHands = 64;
+  static constexpr uint32_t kMaxHands = layout::kMaxHands;
   static constexpr uint64_t kNoLimit = UINT64_MAX;
 
   void forget_taken_over();
@@ -249,13 +260,15 @@ class QueueReader {
                 const std::byte* payload);
   void come_back(uint64_t thread);
   void forget(uint32_t held);
-  void consume_from_absent_threads();
+  void limit_hands();
+  void show_passed();
   void show_position();
 
   QueueView view_ = {};
   Ring ring_;
   Ring::Place next_ = {};
   uint64_t shown_ = 0;         // the position that the writer sees
+  uint64_t hands_bytes_ = 0;   // of the ring, what may be in hand
   uint64_t next_number_ = 0;  // 0: not known before the first message
   uint64_t limit_ = kNoLimit;
   uint32_t held_count_ = 0;

@@ -123,12 +123,14 @@ Failure DataMapping::create(const Settings& settings, SegmentFile& segment, Dire
       return cannot_map(settings, direction, os::why_not_mapped(failure), failure);
     }
     if (failure != 0) {
-      return fail(ESHM_ERROR_SHM_CREATE,
-                  about(settings) + "no System V segment of " +
-                      std::to_string(geometry.data_bytes) + " bytes" +
-                      (wants_huge_pages(settings) ? " in huge pages: " : ": ") +
-                      strerror(failure),
-                  failure);
+      Failure no_room = fail(ESHM_ERROR_SHM_CREATE,
+                             about(settings) + "no System V segment of " +
+                                 std::to_string(geometry.data_bytes) + " bytes" +
+                                 (wants_huge_pages(settings) ? " in huge pages: " : ": ") +
+                                 os::why_not_made(failure),
+                             failure);
+      no_room.may_pass = failure == ENOSPC;  // it fitted when the segment was begun
+      return no_room;
     }
     geometry.sysv_id = made.id();
   } else {
@@ -227,6 +229,7 @@ void Attachment::set_up(ReadEnd& in, const layout::RoleRecord& role) const {
     in.queue.attach(queue_view(incoming()));
   } else {
     in.latest.attach(view(incoming()));
+    in.latest.pass(page().reader[incoming()].line.stale_number.load(memory_order_relaxed));
   }
 }
 
@@ -243,6 +246,23 @@ void Attachment::assume_role(const Settings& settings, uint64_t incarnation) {
 
   own_beats().fetch_add(1, memory_order_relaxed);
   complete_record(record, incarnation_, settings.stale_threshold_ms);
+}
+
+bool Attachment::inherit(const Settings& settings, uint64_t incarnation) {
+  claim_record(peer_record());  // nobody is there that could be told dead
+  assume_role(settings, incarnation);
+  WriteEnd& out = ends_->out;
+  ReadEnd& in = ends_->in;
+  if ((out.is_queue && out.queue.is_corrupt()) || in.is_corrupt_queue()) return false;
+  const auto make_stale = [this](Direction direction, uint64_t number) {
+    page().reader[direction].line.stale_number.store(number, memory_order_relaxed);
+  };
+  if (!out.is_queue) make_stale(outgoing(), out.latest.newest_number());
+  if (!in.is_queue) {
+    in.latest.pass_newest();
+    make_stale(incoming(), in.latest.last_read());
+  }
+  return true;
 }
 
 channel::QueueView Attachment::queue_view(Direction direction) const {

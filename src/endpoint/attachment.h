@@ -57,6 +57,9 @@ class Attachment {
   // Becomes the role, whose lock is held. Takes over both channels from their former
   // users, then completes the record. `incarnation` is fresh.
   void assume_role(const Settings& settings, uint64_t incarnation);
+  // The same for a master whose segment both ends had left: unread messages of its queues
+  // stay, and no value of a LATEST channel is new. False: what is there is corrupt.
+  bool inherit(const Settings& settings, uint64_t incarnation);
   // The channels' ends of that role, for their user. May be called once.
   Ends take_ends() { return std::move(*ends_); }
 
@@ -96,6 +99,9 @@ class Attachment {
 
   // Master: the segment that this one replaced, as long as its slave may come over.
   std::shared_ptr<SegmentFile> replaced;
+  // What the log is to tell of what this one holds from before; "": nothing.
+  std::string report;
+  bool is_report_bad = false;  // messages were dropped
   // Slave: this seat was kept for it. It ends the reservation when it has come over.
   bool has_reserved_seat = false;
   // Keeps the seat for the slave of another segment.

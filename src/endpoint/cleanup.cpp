@@ -10,6 +10,38 @@
 
 namespace eshm::endpoint {
 
+namespace {
+
+// Holds the role, and has not said that it leaves it (CL1).
+bool stays(const SegmentFile& segment, ESHMRole role) {
+  if (!segment.is_held(role == ESHM_ROLE_MASTER ? layout::kMasterByte : layout::kSlaveByte)) {
+    return false;
+  }
+  const layout::RoleRecord& record = segment.record(role);
+  return record.left.load(std::memory_order_acquire) !=
+         record.incarnation.load(std::memory_order_acquire);
+}
+
+bool has_queue(const SegmentFile& segment) {
+  for (const layout::ChannelGeometry& geometry : segment.plan().geometry) {
+    if (geometry.delivery == ESHM_DELIVERY_QUEUE) return true;
+  }
+  return false;
+}
+
+// Whether nobody stays that needs the name. Under the succession lock, so of two that leave
+// at once the second sees that the first one does. A master that was superseded does not
+// come back, though it may hang and hold its lock. (A superseded link has a name only if its
+// successor died before the rename.)
+bool is_last_out(ESHMRole role, const SegmentFile& segment) {
+  if (segment.is_superseded()) return true;
+  if (role == ESHM_ROLE_SLAVE) return !stays(segment, ESHM_ROLE_MASTER);
+  // What is unread in a queue is kept for the next master, and for its slave.
+  return !has_queue(segment) || !stays(segment, ESHM_ROLE_SLAVE);
+}
+
+}  // namespace
+
 Failure clean_up_name(const Settings& settings, ESHMRole role,
                       const std::shared_ptr<SegmentFile>& segment, uint64_t patience_ns) {
   if (segment->plan().identity.auto_cleanup == 0) return success();
@@ -27,11 +59,10 @@ Failure clean_up_name(const Settings& settings, ESHMRole role,
     }
     pause_out_of_step();
   }
-  // A master that was superseded does not come back, though it may hang and hold its
-  // lock. (A superseded link has a name only if its successor died before the rename.)
-  const bool is_last = role == ESHM_ROLE_MASTER || segment->is_superseded() ||
-                       !segment->is_held(layout::kMasterByte);
-  if (!is_last) return success();
+  // CL1: this end's own record, since it holds the role's lock.
+  layout::RoleRecord& own = segment->record(role);
+  own.left.store(own.incarnation.load(std::memory_order_relaxed), std::memory_order_release);
+  if (!is_last_out(role, *segment)) return success();
   if (!segment->is_named(settings)) {
     const bool is_elsewhere = !(os::names_directory() == settings.names_directory);
     if (!is_elsewhere || os::names_of(segment->locks().fd()) == 0) return success();

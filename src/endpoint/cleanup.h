@@ -11,8 +11,9 @@ namespace eshm::endpoint {
 // How long an end that leaves waits for a process that is changing the roles.
 constexpr uint64_t kCleanupPatienceNs = 1'000 * os::kNsPerMs;
 
-// Removes the name if the segment's auto_cleanup and `role` say so: a master
-// does, and a slave that is the last one out. SHM_DELETE if it stays.
+// For an end that leaves, while it holds its role. Removes the name if the segment's
+// auto_cleanup says so and it is the last one out, or the master of a link without a queue.
+// SHM_DELETE if the name stays though it should not.
 // `patience_ns` 0 never waits.
 Failure clean_up_name(const Settings& settings, ESHMRole role,
                       const std::shared_ptr<SegmentFile>& segment, uint64_t patience_ns);

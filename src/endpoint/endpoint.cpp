@@ -70,6 +70,11 @@ Endpoint::Endpoint(const Settings& settings, std::unique_ptr<Attachment> attachm
       data_(settings_, std::move(attachment)),
       notices_(settings_),
       upkeep_(settings_, data_, notices_) {
+  const Attachment& attachment_now = data_.attachment();
+  if (!attachment_now.report.empty()) {
+    notices_.say(attachment_now.is_report_bad ? ESHM_LOG_WARNING : ESHM_LOG_INFO,
+                 about(settings_) + attachment_now.report);
+  }
   data_.set_in_call_upkeep(&upkeep_, settings_.use_threads ? kCallsPerUpkeep : 1);
 }
 
@@ -149,10 +154,7 @@ void Endpoint::get_stats_ex(ESHMStatsEx& stats) {
   stats.parks = data_.incoming().parks() + data_.outgoing().parks();
   stats.wakes = data_.outgoing().wakes();
   stats.stale_reports = upkeep_.peer().stale_reports();
-  stats.segment_bytes = layout::kControlBytes;
-  for (const layout::ChannelGeometry& geometry : link->segment().plan().geometry) {
-    stats.segment_bytes += geometry.data_bytes;
-  }
+  stats.segment_bytes = layout::memory_bytes(link->segment().plan());
   stats.max_write_size = link->geometry(link->outgoing()).max_message_bytes;
   stats.max_read_size = link->geometry(link->incoming()).max_message_bytes;
 }
@@ -178,7 +180,37 @@ Failure Endpoint::explain_no_room(uint32_t timeout_ms) const {
     return explain(ESHM_ERROR_TIMEOUT, 0, timeout_ms);
   }
   return fail(ESHM_ERROR_TIMEOUT, about(settings_) + "the queue was full for " +
-                                      std::to_string(timeout_ms) + " ms: nobody reads it");
+                                      std::to_string(timeout_ms) + " ms: " +
+                                      describe(full_queue()));
+}
+
+namespace {
+
+std::string all_out(const char* how, layout::Direction direction, const char* field,
+                    uint32_t limit) {
+  return std::to_string(limit) + " messages are " + how + ", as many as " + name_of(direction) +
+         "." + field + " of the segment's creator allows";
+}
+
+}  // namespace
+
+Failure Endpoint::explain_no_loan() const {
+  const std::shared_ptr<Attachment> link = data_.current();
+  const layout::ChannelGeometry& written = link->geometry(link->outgoing());
+  const FullQueue queue = full_queue();
+  const bool are_all_out = queue.loans_out >= written.max_loans;
+  return fail(ESHM_ERROR_BUFFER_FULL,
+              about(settings_) + (are_all_out ? all_out("on loan", link->outgoing(), "max_loans",
+                                                        written.max_loans)
+                                              : "the queue is full: " + describe(queue)));
+}
+
+FullQueue Endpoint::full_queue() const {
+  const OutgoingPath::Backlog backlog = data_.outgoing().backlog();
+  const uint64_t now = os::monotonic_ns();
+  return {backlog.held.unread, backlog.held.in_hand, backlog.held.ring_bytes, backlog.loans_out,
+          backlog.taken_ns != 0,
+          backlog.taken_ns < now ? (now - backlog.taken_ns) / os::kNsPerMs : 0};
 }
 
 std::string Endpoint::name_of_peer(const Attachment& link) const {
@@ -217,9 +249,8 @@ Failure Endpoint::explain(int code, size_t size, uint32_t timeout_ms) const {
     case ESHM_ERROR_MASTER_STALE:
       return say("the " + peer + " is gone or hangs, and the retry policy is spent");
     case ESHM_ERROR_BUFFER_FULL:
-      return say(
-          std::string("as many messages are out on loan, or borrowed, as the channel was made for") +
-          (written.delivery == ESHM_DELIVERY_QUEUE ? ", or the queue is full" : ""));
+      return say(all_out("borrowed", link->incoming(), "max_borrows",
+                         link->geometry(link->incoming()).max_borrows));
     case ESHM_ERROR_SUPERSEDED:
       return say(explain_superseded(*link));
     case ESHM_ERROR_CORRUPT:

@@ -13,6 +13,7 @@
 
 #include "endpoint/data_path.h"
 #include "endpoint/failure.h"
+#include "endpoint/full_queue.h"
 #include "endpoint/handle.h"
 #include "endpoint/notices.h"
 #include "endpoint/upkeep.h"
@@ -32,6 +33,9 @@ class Endpoint : public Handle {
   DataPath& data() { return data_; }
   Failure explain(int code, size_t size, uint32_t timeout_ms) const;
   Failure explain_no_room(uint32_t timeout_ms) const;  // the TIMEOUT of a write
+  Failure explain_no_loan() const;                     // the BUFFER_FULL of a loan
+  // For the BUFFER_FULL of a write. No system call, no allocation.
+  FullQueue full_queue() const;
   // A descriptor that polls readable while incoming().is_ready().
   Failure get_event_fd(int& descriptor);
 

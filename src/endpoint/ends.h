@@ -80,12 +80,7 @@ struct ReadEnd {
   bool release(const channel::Borrowed& borrowed);
   // Whether read() would return a message or an error.
   bool has_unread(bool thorough) {
-    if (!is_queue) return latest.has_unread(thorough);
-    if (queue.has_next()) return true;
-    if (!thorough) return false;
-    queue.consume_handed_out_while_waiting();
-    ring_for_room();
-    return false;
+    return is_queue ? queue.has_next() : latest.has_unread(thorough);
   }
   // A clean end: nothing that was handed out is shown again.
   void consume_handed_out();
@@ -100,6 +95,7 @@ struct ReadEnd {
   void take_over(ReadEnd& former, uint64_t first_carried, uint64_t copy);
   void release_taken_over(const channel::Borrowed& borrowed);
   void pass_first_writers();
+  bool is_corrupt_queue() const { return is_queue && queue.is_corrupt(); }
   // See QueueReader. What a LATEST channel's dead writer left counts in spite of the mark.
   void drain_abandoned();
   // For the master that has marked the segment itself: what the slave writes still counts.

@@ -34,6 +34,7 @@ channel::WriteResult carry_messages(const channel::QueueWriter& from, Carried& c
     const uint64_t before = carried.cursor;
     channel::QueueWriter::Unread unread;
     if (!from.next_unread(carried.cursor, unread, end)) return channel::WriteResult::kDone;
+    if (unread.number != 0 && unread.number <= carried.passed) continue;
     if (unread.size > to.largest) continue;  // the new master takes smaller ones
     const channel::WriteResult result = to.write(unread.payload, unread.size, unread.timestamp_ns);
     if (result != channel::WriteResult::kDone) {

@@ -21,6 +21,7 @@ struct Carried {
   uint64_t cursor = channel::QueueWriter::kFromReader;  // QUEUE: how far it has been
   uint64_t count = 0;  // messages that count in the next segment
   uint64_t first = 0;  // number there of the first of them; 0: none
+  uint64_t passed = 0;  // up to this number there, others have done it
 };
 
 struct FormerWriteEnd {

@@ -236,6 +236,7 @@ bool Observer::attach(Found found, bool from_birth) {
                            from_birth);
     } else {
       channel.latest.attach({geometry, data, &page.pins[direction], &page.mark.superseded});
+      channel.latest.pass(page.reader[direction].line.stale_number.load(memory_order_relaxed));
     }
   }
   return true;

@@ -105,6 +105,26 @@ uint64_t OutgoingPath::messages_written() const {
   return written_elsewhere_ + end_.written();
 }
 
+OutgoingPath::Backlog OutgoingPath::backlog() const {
+  const std::lock_guard<os::WordLock> lock(lock_);
+  Backlog backlog;
+  if (end_.is_queue) backlog.held = end_.queue.backlog();
+  backlog.loans_out = end_.loans_out();
+  backlog.taken_ns = taken_ns_.load(memory_order_relaxed);
+  return backlog;
+}
+
+// Nothing else is read because of it: relaxed.
+void OutgoingPath::watch_reader(uint64_t now_ns) {
+  if (!end_.is_queue) return;
+  const layout::ReaderLine& reader = attachment_->page().reader[attachment_->outgoing()].line;
+  const uint64_t taken = reader.messages.load(memory_order_relaxed);
+  const bool is_first_look = &reader != watched_reader_;
+  if (!is_first_look && taken != taken_) taken_ns_.store(now_ns, memory_order_relaxed);
+  watched_reader_ = &reader;
+  taken_ = taken;
+}
+
 // ---- the exchange of segments ----------------------------------------------------
 
 void OutgoingPath::prepare_move(Move& move) {

@@ -26,6 +26,16 @@ class OutgoingPath final : public Path {
   uint64_t messages_written() const;  // takes the lock
   uint64_t wakes() const { return wakes_.load(std::memory_order_relaxed); }
 
+  // What of a queue is unread, for the sentence about a full one. Takes the lock.
+  struct Backlog {
+    channel::QueueWriter::Backlog held;
+    uint32_t loans_out = 0;
+    uint64_t taken_ns = 0;  // when the reader was last seen to have taken one; 0: never
+  };
+  Backlog backlog() const;
+  // Upkeep's: sees whether the reader goes on.
+  void watch_reader(uint64_t now_ns);
+
   // Writes to the move's segment what this one holds for the former peer. Takes the lock
   // for moments only: no caller waits while a queue or a large value is copied.
   void prepare_move(Move& move);
@@ -63,6 +73,9 @@ class OutgoingPath final : public Path {
   FormerOutgoing former_;
   uint64_t written_elsewhere_ = 0;  // messages, in segments before this one
   std::atomic<uint64_t> wakes_{0};
+  const layout::ReaderLine* watched_reader_ = nullptr;
+  uint64_t taken_ = 0;  // messages, when upkeep last looked
+  std::atomic<uint64_t> taken_ns_{0};
 };
 
 inline uint64_t time_of_publication(const WriteEnd& end) {

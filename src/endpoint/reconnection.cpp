@@ -174,15 +174,25 @@ void Reconnection::begin_move(std::unique_ptr<Move> move, Outcome& outcome) {
     attachment.mark(layout::kSuperseded, read_record(move->next->peer_record()).process.pid);
   }
   move_ = std::move(move);
+  if (copied_for_us(*move_->next)) {
+    move_->carried.passed = move_->next->page().seat.copied_until.load(memory_order_relaxed);
+  }
   tries_to_move_ = 0;
   is_coming_over_ = false;
   data_.prepare_move(*move_);
   finish_move(outcome);
 }
 
+// The master that replaced this segment gave its successor all that is unread here.
+bool Reconnection::copied_for_us(const Attachment& next) const {
+  return next.page().seat.copied_for.load(memory_order_relaxed) ==
+         data_.attachment().incarnation();
+}
+
 // What the master of the former segment has written to the next one, if it is its own:
 // all, or, if it died or was replaced before it could say so, perhaps a part.
 Copies Reconnection::copies_for(const Move& move) const {
+  if (copied_for_us(*move.next)) return Copies::kComplete;
   if (!move.next->has_reserved_seat) return Copies::kNone;
   const layout::MarkLine& mark = data_.attachment().page().mark;
   if (mark.superseded.load(std::memory_order_acquire) == layout::kRenewed) return Copies::kComplete;

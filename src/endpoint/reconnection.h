@@ -49,6 +49,7 @@ class Reconnection {
   void come_over_when_due(Outcome& outcome);
   void begin_move(std::unique_ptr<Move> move, Outcome& outcome);
   void finish_move(Outcome& outcome);
+  bool copied_for_us(const Attachment& next) const;
   Copies copies_for(const Move& move) const;
 
   const Settings& settings_;

@@ -3,8 +3,10 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "endpoint/message_types.h"
@@ -181,6 +183,7 @@ void Renewal::keep_seat(Attachment& fresh) const {
   const SegmentFile& lives_in = fresh.replaced != nullptr ? *fresh.replaced : attachment.segment();
   if (lives_in.is_held(layout::kSlaveByte)) {
     fresh.reserve_seat(read_record(lives_in.record(ESHM_ROLE_SLAVE)));
+    fresh.page().seat.is_renewal.store(1, memory_order_relaxed);
   }
 }
 
@@ -303,9 +306,13 @@ void Renewal::end() {
   move_.reset();
 }
 
+// The same reason comes with other numbers each time, as of the memory that is left.
 void Renewal::report(const std::string& why) {
-  if (why == reported_) return;
-  reported_ = why;
+  std::string reason;
+  std::remove_copy_if(why.begin(), why.end(), std::back_inserter(reason),
+                      [](char c) { return c >= '0' && c <= '9'; });
+  if (reason == reported_) return;
+  reported_ = reason;
   notices_.say(ESHM_LOG_WARNING, about(settings_) + why);
 }
 

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "endpoint/inheritance.h"
 #include "endpoint/message_types.h"
 #include "endpoint/naming.h"
 #include "os/clock.h"
@@ -39,6 +40,18 @@ bool is_exiting(const Holder& holder) {
   const bool is_visible = holder.process.pid_namespace == os::self().pid_namespace &&
                           holder.process.start_time == os::start_time_of(holder.process.pid);
   return is_visible && os::is_exiting(holder.process.pid);
+}
+
+bool has_queue(const layout::Plan& plan) {
+  return plan.geometry[0].delivery == ESHM_DELIVERY_QUEUE ||
+         plan.geometry[1].delivery == ESHM_DELIVERY_QUEUE;
+}
+
+// Incarnation of the slave that lives in the segment, or may come from the one before; or 0.
+uint64_t slave_on_its_way(const SegmentFile& segment) {
+  const uint64_t seated = segment.page().slave.incarnation.load(std::memory_order_acquire);
+  if (seated == 0) return segment.page().seat.copied_for.load(memory_order_relaxed);
+  return segment.is_held(layout::kSlaveByte) ? seated : 0;
 }
 
 Step taken(std::unique_ptr<Attachment> attachment) {
@@ -88,7 +101,7 @@ Step RoleSeeker::give_birth() {
   std::unique_ptr<Attachment> fresh;
   if (Failure failure = Attachment::create(settings_, fresh)) {
     // Among racers the room may be another's unnamed segment, soon given back.
-    if (failure.error_number == ENOSPC) return {Verdict::kNoRoom, std::move(failure), nullptr};
+    if (failure.may_pass) return {Verdict::kNoRoom, std::move(failure), nullptr};
     return refused(std::move(failure));
   }
   Succession succession(fresh->segment_ptr());
@@ -120,7 +133,7 @@ Step RoleSeeker::succeed(const SegmentPtr& segment) {
   const bool slave_lives = segment->is_held(layout::kSlaveByte);
   if (slave_lives && same_shape(segment->plan())) return adopt(segment);
   if (segment->meta().st_uid != geteuid()) return refuse_foreign();
-  return slave_lives ? supersede(segment) : start_afresh(segment);
+  return slave_lives ? supersede(segment) : inherit(segment);
 }
 
 // A slave lives in it: it loses nothing. (Under the succession lock.)
@@ -136,7 +149,34 @@ Step RoleSeeker::adopt(const SegmentPtr& segment) {
   return taken(std::move(attachment));
 }
 
-// Both are dead: nothing in it may be read as new. (Under the succession lock.)
+// Both have ended. What is unread in its queues is kept: where it lies, or carried to a
+// segment of another shape. (Under the succession lock.)
+Step RoleSeeker::inherit(const SegmentPtr& segment) {
+  const layout::SeatLine& seat = segment->page().seat;
+  // Its slave may live in the segment before, where everything is.
+  const bool has_only_copies =
+      seat.is_renewal.load(memory_order_relaxed) != 0 &&
+      seat.reserved_for.load(std::memory_order_acquire) != 0 &&
+      segment->page().slave.incarnation.load(std::memory_order_acquire) == 0;
+  if (has_only_copies || !has_queue(segment->plan())) return start_afresh(segment);
+  const Inheritance unread(settings_, *segment);
+  if (!is_as_configured(*segment)) {
+    return unread.is_empty() ? start_afresh(segment) : supersede(segment);
+  }
+  std::unique_ptr<Attachment> attachment;
+  if (Failure failure = Attachment::map(settings_, segment, ESHM_ROLE_MASTER, attachment)) {
+    // The kernel frees System V areas with the last process.
+    const bool is_gone = segment->plan().identity.backend == ESHM_BACKEND_SYSV;
+    return is_gone ? start_afresh(segment) : refused(std::move(failure));
+  }
+  if (segment->locks().try_lock(layout::kMasterByte) != 0) return try_again();
+  if (!attachment->inherit(settings_, os::random_nonzero())) return start_afresh(segment);
+  attachment->report = unread.report(Inheritance::Way::kStays);
+  remove_abandoned_successor(settings_);
+  return taken(std::move(attachment));
+}
+
+// Nothing in it may be read as new. (Under the succession lock.)
 Step RoleSeeker::start_afresh(const SegmentPtr& segment) {
   if (segment->locks().try_lock(layout::kMasterByte) != 0 ||
       segment->locks().try_lock(layout::kSlaveByte) != 0) {
@@ -183,10 +223,22 @@ Step RoleSeeker::challenge(const SegmentPtr& segment) {
 Step RoleSeeker::supersede(const SegmentPtr& segment) {
   std::unique_ptr<Attachment> fresh;
   if (Failure failure = Attachment::create(settings_, fresh)) return refused(std::move(failure));
-  if (segment->is_held(layout::kSlaveByte)) {
-    const Holder slave = read_record(segment->page().slave);
-    fresh->reserve_seat(slave);
+  const bool slave_lives = segment->is_held(layout::kSlaveByte);
+  if (slave_lives) {
+    fresh->reserve_seat(read_record(segment->page().slave));
     fresh->replaced = segment;
+  }
+  Inheritance unread(settings_, *segment);
+  if (!slave_lives && !unread.fits() && settings_.unread_policy == ESHM_UNREAD_KEEP) {
+    return refused(unread.refuse());
+  }
+  // A slave that lives brings, and reads there, what does not fit.
+  if (!slave_lives || unread.fits()) {
+    mark_superseded(settings_, *segment, os::self().pid);
+    unread.carry_to(*fresh, slave_on_its_way(*segment));
+    fresh->assume_role(settings_, os::random_nonzero());
+    fresh->report = unread.report(Inheritance::Way::kIsCarried);
+    fresh->is_report_bad = !unread.fits();
   }
   const Naming naming = give_name_over(settings_, *segment, fresh->segment_ptr());
   Step step = installed(naming, std::move(fresh));
@@ -249,10 +301,7 @@ Step RoleSeeker::take_seat(const SegmentPtr& segment) {
   const bool is_expected = is_reserved_for_us(*segment);
   if (must_be_reserved_ && !is_expected) return try_again();
   if (!is_expected && segment->page().seat.reserved_for.load(std::memory_order_acquire) != 0) {
-    const int32_t reserved_pid = segment->page().seat.reserved_pid.load(memory_order_relaxed);
-    return refused(fail(ESHM_ERROR_ROLE_MISMATCH,
-                        about(settings_) + "the slave's seat is kept for PID " +
-                            std::to_string(reserved_pid) + ", which has another segment of this link"));
+    return wait_for_seat(*segment);
   }
   std::unique_ptr<Attachment> attachment;
   if (Failure failure = Attachment::map(settings_, segment, ESHM_ROLE_SLAVE, attachment)) {
@@ -262,6 +311,26 @@ Step RoleSeeker::take_seat(const SegmentPtr& segment) {
   attachment->has_reserved_seat = is_expected;
   attachment->assume_role(settings_, os::random_nonzero());
   return taken(std::move(attachment));
+}
+
+// Its master frees the seat when it finds that process dead. A seat that is kept for as long
+// as a silent holder is watched belongs to one that lives.
+Step RoleSeeker::wait_for_seat(const SegmentFile& segment) {
+  const layout::SeatLine& seat = segment.page().seat;
+  const uint64_t reserved_for = seat.reserved_for.load(std::memory_order_acquire);
+  const uint64_t now = os::monotonic_ns();
+  if (watched_seat_.incarnation != reserved_for) {
+    watched_seat_.incarnation = reserved_for;
+    watched_seat_.since_ns = now;
+  }
+  const uint64_t threshold_ns =
+      std::max(settings_.stale_threshold_ms * os::kNsPerMs,
+               read_record(segment.page().master).stale_threshold_ns);
+  if (now - watched_seat_.since_ns < threshold_ns) return {Verdict::kComparing, {}, nullptr};
+  return refused(fail(ESHM_ERROR_ROLE_MISMATCH,
+                      about(settings_) + "the slave's seat is kept for PID " +
+                          std::to_string(seat.reserved_pid.load(memory_order_relaxed)) +
+                          ", which has another segment of this link"));
 }
 
 bool RoleSeeker::is_reserved_for_us(const SegmentFile& segment) const {
@@ -358,6 +427,13 @@ bool RoleSeeker::same_shape(const layout::Plan& plan) const {
     if (!(theirs == ours) || !same_type) return false;
   }
   return plan.identity.backend == uint32_t(settings_.backend);
+}
+
+// So that nothing but its former users is missing.
+bool RoleSeeker::is_as_configured(const SegmentFile& segment) const {
+  return same_shape(segment.plan()) &&
+         (segment.plan().identity.auto_cleanup != 0) == settings_.auto_cleanup &&
+         (segment.meta().st_mode & 0777) == settings_.permissions;
 }
 
 }  // namespace eshm::endpoint

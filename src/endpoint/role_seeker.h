@@ -22,7 +22,7 @@ class RoleSeeker {
     kTaken,           // `attachment` is ours
     kRefused,         // for good; `failure` says why
     kTryAgain,        // another process is changing the roles, for microseconds
-    kNoRoom,          // /dev/shm is full; another newcomer's segment may soon be given back
+    kNoRoom,          // too little is left; another newcomer's segment may soon be given back
     kWaitingForExit,  // the kernel is still tearing the holder down; `failure` names it
     kComparing,       // a holder's signs of life are being compared, for a stale threshold at most
     kNoMaster,        // slave: there is no master to attach to
@@ -68,12 +68,15 @@ class RoleSeeker {
   Step take_seat(const SegmentPtr& segment);
   // Under the succession lock:
   Step adopt(const SegmentPtr& segment);
+  Step inherit(const SegmentPtr& segment);
   Step start_afresh(const SegmentPtr& segment);
   Step supersede(const SegmentPtr& segment);
 
   // Compares a role's holder's signs of life, over a stale threshold.
   Pulse compare_signs(const Holder& holder, uint64_t signs);
   Step refuse_taken(const char* role, const Holder& holder, Pulse pulse) const;
+  // The slave's seat is kept for another process, which may have died just now.
+  Step wait_for_seat(const SegmentFile& segment);
   Step refuse_foreign() const;
   // A role's lock is held, its record not complete.
   Step wait_for_record(const SegmentFile& segment);
@@ -82,6 +85,7 @@ class RoleSeeker {
   Step without_areas(const SegmentFile& segment, ESHMRole holders_role, Failure failure) const;
   Step succession_is_busy(const SegmentFile& segment);
   bool same_shape(const layout::Plan& plan) const;
+  bool is_as_configured(const SegmentFile& segment) const;
   bool is_reserved_for_us(const SegmentFile& segment) const;
   Step installed(const Naming& naming, std::unique_ptr<Attachment> fresh) const;
 
@@ -90,6 +94,7 @@ class RoleSeeker {
   bool must_be_reserved_;
   Watched watched_;
   uint32_t holders_watched_ = 0;
+  Watched watched_seat_;
   Watched watched_succession_;
   uint32_t succession_tries_ = 0;
 };

@@ -9,6 +9,8 @@
 #include <cstring>
 
 #include "os/memory.h"
+#include "os/memory_room.h"
+#include "os/sysv_block.h"
 
 namespace eshm::endpoint {
 
@@ -67,6 +69,30 @@ Failure explain_open(const Settings& settings, int error_number) {
   }
   return fail(error_number == EACCES ? ESHM_ERROR_PERMISSION : ESHM_ERROR_SHM_ATTACH,
               about(settings) + "cannot be opened: " + std::strerror(error_number), error_number);
+}
+
+Failure refuse_beyond_sysv_limits(const Settings& settings, const layout::Plan& plan) {
+  if (settings.backend != ESHM_BACKEND_SYSV) return success();
+  const uint64_t first = plan.geometry[0].data_bytes;
+  const uint64_t second = plan.geometry[1].data_bytes;
+  const int error_number = os::sysv_limits(first, second);
+  if (error_number == 0) return success();
+  Failure failure = fail(ESHM_ERROR_SHM_CREATE,
+                         about(settings) + "no System V segments of " + std::to_string(first) +
+                             " and " + std::to_string(second) +
+                             " bytes: " + os::why_not_made(error_number),
+                         error_number);
+  failure.may_pass = error_number == ENOSPC && os::sysv_may_fit_later(first, second);
+  return failure;
+}
+
+// Memory of both areas outside of /dev/shm. Huge pages are the system's that are set
+// aside for them, and are all reserved when the area is made.
+uint64_t sysv_bytes(const Settings& settings, const layout::Plan& plan) {
+  if (settings.backend != ESHM_BACKEND_SYSV || (settings.flags & ESHM_FLAG_HUGE_PAGES) != 0) {
+    return 0;
+  }
+  return plan.geometry[0].data_bytes + plan.geometry[1].data_bytes;
 }
 
 }  // namespace
@@ -197,11 +223,13 @@ Failure SegmentFile::create(const Settings& settings, const layout::Plan& plan,
   const auto cannot = [&](const std::string& why, int error_number) {
     return fail(ESHM_ERROR_SHM_CREATE, about(settings) + why, error_number);
   };
-  int failure = os::create_unnamed(bytes, settings.permissions, segment->file_);
+  if (Failure failure = refuse_beyond_sysv_limits(settings, plan)) return failure;
+  os::MemoryNeed need(bytes, sysv_bytes(settings, plan));
+  int failure = os::create_unnamed(bytes, settings.permissions, need, segment->file_);
   if (failure == ENOSPC || failure == ENOMEM) {
-    return cannot("no room for " + std::to_string(bytes) + " bytes, /dev/shm has " +
-                      std::to_string(os::space_left()) + " bytes left",
-                  failure);
+    Failure no_room = cannot(need.describe_shortage(), failure);
+    no_room.may_pass = need.may_fit_later();
+    return no_room;
   }
   if (failure != 0) {
     return cannot("cannot make a segment of " + std::to_string(bytes) +

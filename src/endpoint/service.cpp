@@ -16,7 +16,8 @@ namespace eshm::endpoint {
 namespace {
 
 constexpr size_t kHeartbeatsAhead = 4;
-constexpr uint64_t kNameWatchRetryNs = 1'000 * os::kNsPerMs;
+// A look takes about a microsecond.
+constexpr size_t kLooksPerTick = 16;
 
 // Callbacks are promised 128 KiB of it (eshm_data.h). The deepest use by the library is
 // 29 KiB, in a move to another segment.
@@ -119,14 +120,13 @@ void Service::run() {
     const uint64_t now = os::monotonic_ns();
     beat_when_due(now, next_tick_ns);
     check_lock_files(now);
-    const bool was_blind = std::exchange(was_blind_to_names_, false);
-    const bool name_changed = (woken && take_signs()) || was_blind;
-    run_due(name_changed, next_tick_ns);
+    look_at_names(now);
+    if (woken) take_signs();
+    run_due(next_tick_ns);
     update_watches();
     if (!deliver(lock)) return;
   }
   exit_watches_.clear();
-  name_watch_.stop();
   descriptors_.clear();
 }
 
@@ -134,7 +134,6 @@ void Service::run() {
 void Service::update_watches() {
   try {
     if (must_update_exit_watches_) update_exit_watches();
-    update_name_watch();
   } catch (const std::bad_alloc&) {
     descriptors_.clear();
     exit_watches_.clear();
@@ -142,7 +141,7 @@ void Service::update_watches() {
   }
 }
 
-// Sleeps until the tick, an exit or a new name. True: a descriptor is readable.
+// Sleeps until the tick or an exit. True: a descriptor is readable.
 bool Service::wait_until(uint64_t tick_ns) {
   if (descriptors_.empty()) {
     os::sleep_until(os::Deadline::at(tick_ns));
@@ -180,9 +179,23 @@ void Service::check_lock_files(uint64_t now) {
   }
 }
 
-// Which descriptors are readable? The first ones are the exit watches, in the order
-// of exit_watches_. True: a name was made.
-bool Service::take_signs() {
+// Links that have lost their peer look for another segment under their name: at each tick
+// some of them, in turn, so that a thousand do not keep the thread from its beats.
+void Service::look_at_names(uint64_t now) {
+  if (now < next_look_ns_) return;
+  next_look_ns_ = now + kHeartbeatIntervalNs;
+  size_t looks = 0;
+  for (size_t i = 0; i < served_.size() && looks < kLooksPerTick; ++i) {
+    next_looked_ = (next_looked_ + 1) % served_.size();
+    Served& one = served_[next_looked_];
+    if (!one.wants_name_watch) continue;
+    ++looks;
+    one.name_changed = one.client->name_has_changed() || one.name_changed;
+  }
+}
+
+// Which exit watches are readable? The descriptors are in their order.
+void Service::take_signs() {
   size_t index = 0;
   for (auto& [key, watch] : exit_watches_) {
     if (watch.is_spent || index >= descriptors_.size()) continue;
@@ -199,11 +212,6 @@ bool Service::take_signs() {
       one.client->peer_has_exited();
     }
   }
-  const bool name_changed = name_watch_.is_running() && !descriptors_.empty() &&
-                            descriptors_.back().fd == name_watch_.fd() &&
-                            descriptors_.back().revents != 0;
-  if (name_changed && !name_watch_.clear()) must_update_exit_watches_ = true;
-  return name_changed;
 }
 
 struct Service::Beating {
@@ -214,23 +222,23 @@ struct Service::Beating {
 
 // A long piece of work (making or moving to another segment) must not delay the other
 // links' heartbeats: they beat in between.
-void Service::run_due(bool name_changed, uint64_t& next_tick_ns) {
-  bool is_name_watch_wanted = false;
+void Service::run_due(uint64_t& next_tick_ns) {
   Beating beating{*this, next_tick_ns};
   const os::Meanwhile meanwhile(
-      [](void* with) { static_cast<Beating*>(with)->beat_when_due(); }, &beating);
+      [](void* with, bool) {
+        static_cast<Beating*>(with)->beat_when_due();
+        return true;
+      },
+      &beating);
   uint64_t now = os::monotonic_ns();
   for (Served& one : served_) {
-    const bool is_woken = name_changed && one.wants_name_watch;
-    if (one.due_ns <= now || is_woken) {
-      Needs needs;
-      if (one.client->run_upkeep(now, is_woken, needs)) note_needs(one, needs);
-      now = os::monotonic_ns();
-      beat_when_due(now, next_tick_ns);
-    }
-    is_name_watch_wanted |= one.wants_name_watch;
+    if (one.due_ns > now && !one.name_changed) continue;
+    const bool name_changed = std::exchange(one.name_changed, false);
+    Needs needs;
+    if (one.client->run_upkeep(now, name_changed, needs)) note_needs(one, needs);
+    now = os::monotonic_ns();
+    beat_when_due(now, next_tick_ns);
   }
-  name_watch_wanted_ = is_name_watch_wanted;
 }
 
 void Service::note_needs(Served& one, const Needs& needs) {
@@ -271,28 +279,11 @@ void Service::update_exit_watches() {
   list_descriptors();
 }
 
-void Service::update_name_watch() {
-  if (name_watch_wanted_ == name_watch_.is_running()) return;
-  if (!name_watch_wanted_) {
-    name_watch_.stop();
-  } else {
-    const uint64_t now = os::monotonic_ns();
-    if (now < name_watch_retry_ns_) return;
-    if (name_watch_.start() != 0) {  // no instance left: the retry interval must do
-      name_watch_retry_ns_ = now + kNameWatchRetryNs;
-      return;
-    }
-    was_blind_to_names_ = true;  // the links that want it checked the name before it ran
-  }
-  list_descriptors();
-}
-
 void Service::list_descriptors() {
   descriptors_.clear();
   for (const auto& entry : exit_watches_) {
     if (!entry.second.is_spent) descriptors_.push_back({entry.second.pidfd.get(), POLLIN, 0});
   }
-  if (name_watch_.is_running()) descriptors_.push_back({name_watch_.fd(), POLLIN, 0});
 }
 
 // Callbacks run without the service's mutex: they may call into the library.

@@ -15,7 +15,6 @@
 #include "endpoint/settings.h"
 #include "os/fd.h"
 #include "os/mutex.h"
-#include "os/name_watch.h"
 #include "os/process.h"
 #include "os/thread.h"
 
@@ -39,9 +38,11 @@ class Service {
    public:
     // The heartbeat of the former answer is not touched any more.
     virtual Needs needs() = 0;
-    // Does what is due. `name_changed`: a name was made in /dev/shm. False: a call of
-    // the link does it just now, and `needs` is unchanged.
+    // Does what is due. `name_changed`: as the function below says. False: a call of the
+    // link does it just now, and `needs` is unchanged.
     virtual bool run_upkeep(uint64_t now_ns, bool name_changed, Needs& needs) = 0;
+    // Whether the link's name means another file than at the last look; one system call.
+    virtual bool name_has_changed() = 0;
     // The process of the exit watch has ended, as far as its pidfd knows.
     virtual void peer_has_exited() = 0;
     // Whether the application has left the link's descriptor open; one system call.
@@ -84,6 +85,7 @@ class Service {
     ExitWatchKey exit_watch;
     bool wants_name_watch = false;
     bool has_notices = false;
+    bool name_changed = false;
   };
 
   Failure check(const os::Scheduling& requested) const;
@@ -92,13 +94,13 @@ class Service {
   bool wait_until(uint64_t tick_ns);
   struct Beating;  // run_due, for what takes long in it
   void beat_when_due(uint64_t now, uint64_t& next_tick_ns);
-  bool take_signs();
-  void run_due(bool name_changed, uint64_t& next_tick_ns);
+  void take_signs();
+  void look_at_names(uint64_t now);
+  void run_due(uint64_t& next_tick_ns);
   void note_needs(Served& one, const Needs& needs);
   void check_lock_files(uint64_t now);
   void update_watches();
   void update_exit_watches();
-  void update_name_watch();
   void list_descriptors();
   bool deliver(std::unique_lock<os::Mutex>& lock);
 
@@ -112,17 +114,15 @@ class Service {
   Client* delivering_ = nullptr;
   bool stopping_ = false;
   bool must_update_exit_watches_ = false;
-  bool name_watch_wanted_ = false;
   bool notices_pending_ = false;
 
   // The thread's own.
   std::map<ExitWatchKey, ExitWatch> exit_watches_;
-  os::NameWatch name_watch_;
-  uint64_t name_watch_retry_ns_ = 0;
-  bool was_blind_to_names_ = false;
+  uint64_t next_look_ns_ = 0;
+  size_t next_looked_ = 0;
   uint64_t next_check_ns_ = 0;
   size_t next_checked_ = 0;
-  std::vector<pollfd> descriptors_;  // the unspent exit watches in their order, then the name watch
+  std::vector<pollfd> descriptors_;  // the unspent exit watches in their order
 };
 
 }  // namespace eshm::endpoint

@@ -51,10 +51,11 @@ struct Settings {
   uint32_t spin_us;
   mode_t permissions;
   uint32_t flags;                        // ESHM_FLAG_...
+  ESHMUnread unread_policy;              // of a master
   Interrupt interrupt;
   os::Scheduling scheduling;             // of the library's threads
   os::CpuSet callers_cpus;               // those of the caller of eshm_init
-  os::Directory names_directory;         // /dev/shm at eshm_init
+  os::FileId names_directory;            // /dev/shm at eshm_init
 };
 
 // How often a watcher checks its peer: a stale peer is reported within 1.25 times the

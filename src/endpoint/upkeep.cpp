@@ -16,8 +16,11 @@ Upkeep::Upkeep(const Settings& settings, DataPath& data, Notices& notices)
       turn_(settings),
       peer_(settings, role_),
       reconnection_(settings, data, notices, peer_),
-      renewal_(settings, data, notices, peer_) {
-  raise(peer_.check(data_.attachment(), os::monotonic_ns()));
+      renewal_(settings, data, notices, peer_),
+      name_(os::object_path(settings.name)) {
+  const uint64_t now = os::monotonic_ns();
+  raise(peer_.check(data_.attachment(), now));
+  data_.outgoing().watch_reader(now);
 }
 
 bool Upkeep::end() {
@@ -111,6 +114,7 @@ void Upkeep::check_peer(uint64_t now_ns) {
                                       : peer_.check(data_.attachment(), now_ns);
   raise(events);
   if (events[0]) update_verdicts();
+  data_.outgoing().watch_reader(now_ns);
 }
 
 // ---- a master without its name ---------------------------------------------------

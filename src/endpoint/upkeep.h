@@ -23,6 +23,7 @@
 #include "endpoint/renewal.h"
 #include "endpoint/service.h"
 #include "endpoint/turn.h"
+#include "os/name_watch.h"
 
 namespace eshm::endpoint {
 
@@ -55,6 +56,7 @@ class Upkeep final : public Service::Client, public InCallUpkeep {
 
   Service::Needs needs() final;
   bool run_upkeep(uint64_t now_ns, bool name_changed, Service::Needs& needs) final;
+  bool name_has_changed() final { return name_.has_changed(); }
   void peer_has_exited() final { peer_.probe_next_time(); }
   bool find_lock_file() final;
   void deliver_notices() final { notices_.deliver(); }
@@ -86,7 +88,7 @@ class Upkeep final : public Service::Client, public InCallUpkeep {
 
   // Any thread loads these.
   std::atomic<bool> has_left_role_{false};
-  std::atomic<bool> must_seek_{false};       // a name was made
+  std::atomic<bool> must_seek_{false};       // the name has changed
   std::atomic<bool> is_held_{false};         // no heartbeat is to be seen
   std::atomic<bool> was_beaten_{false};      // by hand, since upkeep looked
   std::atomic<uint64_t> idle_heartbeat_{0};  // what beats then, and after the role was left
@@ -99,6 +101,7 @@ class Upkeep final : public Service::Client, public InCallUpkeep {
   // Segments that a call moved away from: the service's thread still beats in them until
   // it has asked for needs() again.
   std::vector<std::shared_ptr<Attachment>> still_beaten_;
+  os::NameWatch name_;  // the service thread's alone
   bool has_lost_lock_file_ = false;
   int fence_code_ = ESHM_SUCCESS;  // what all calls answer since the role was lost
   uint64_t next_due_ns_ = 0;

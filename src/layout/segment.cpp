@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "layout/segment.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "eshm_data.h"
@@ -75,6 +76,41 @@ bool operator==(const ChannelShape& a, const ChannelShape& b) {
          a.queue_bytes == b.queue_bytes;
 }
 
+uint64_t record_unit(const ChannelGeometry& geometry) {
+  return geometry.payload_offset == kLineBytes ? kLineBytes : kRecordUnit;
+}
+
+uint64_t record_bytes(const ChannelGeometry& geometry, uint64_t message_bytes) {
+  return round_up(geometry.payload_offset + message_bytes, record_unit(geometry));
+}
+
+uint64_t net_bytes(const ChannelGeometry& geometry) {
+  const uint64_t messages = geometry.queue_bytes / geometry.max_message_bytes;
+  return std::max(round_up(geometry.queue_bytes, record_unit(geometry)),
+                  messages * record_bytes(geometry, geometry.max_message_bytes));
+}
+
+namespace {
+
+// Of each borrow a largest message, and of each reading thread, as far as this much memory
+// allows.
+uint64_t hands_bytes(const ChannelGeometry& geometry) {
+  constexpr uint64_t kBytesOfThreads = 16 << 10;
+  const uint64_t record = record_bytes(geometry, geometry.max_message_bytes);
+  const uint64_t threads = std::max<uint64_t>(1, std::min(kBytesOfThreads / record, kMaxHands));
+  return (geometry.max_borrows + threads) * record;
+}
+
+// Between a reader's position and the tail there is at most one end of the ring, and the
+// padding there is a unit shorter than a largest record; the header behind the tail takes a
+// unit.
+uint64_t ring_bytes(const ChannelGeometry& geometry) {
+  const uint64_t record = record_bytes(geometry, geometry.max_message_bytes);
+  return round_up(net_bytes(geometry) + hands_bytes(geometry) + record, kLineBytes);
+}
+
+}  // namespace
+
 ChannelGeometry plan_channel(const ChannelShape& shape, uint64_t page_bytes) {
   ChannelGeometry geometry = {};
   geometry.delivery = shape.delivery;
@@ -95,30 +131,11 @@ ChannelGeometry plan_channel(const ChannelShape& shape, uint64_t page_bytes) {
     geometry.data_bytes =
         round_up(kFirstSlotOffset + geometry.slot_count * geometry.slot_stride, page_bytes);
   } else {
-    geometry.data_bytes = round_up(kFirstSlotOffset + ring_bytes(geometry), page_bytes);
+    geometry.ring_bytes = ring_bytes(geometry);
+    geometry.hands_bytes = hands_bytes(geometry);
+    geometry.data_bytes = round_up(kFirstSlotOffset + geometry.ring_bytes, page_bytes);
   }
   return geometry;
-}
-
-uint64_t ring_bytes(const ChannelGeometry& geometry) {
-  return round_up(geometry.queue_bytes, kLineBytes);
-}
-
-uint64_t record_unit(const ChannelGeometry& geometry) {
-  return geometry.payload_offset == kLineBytes ? kLineBytes : kRecordUnit;
-}
-
-uint64_t record_bytes(const ChannelGeometry& geometry, uint64_t message_bytes) {
-  return round_up(geometry.payload_offset + message_bytes, record_unit(geometry));
-}
-
-// In an empty ring of c bytes a record of r bytes that does not fit before the
-// end has at most r - unit bytes there, and needs r + unit from the beginning
-// on (a header's room stays free): 2r <= c.
-uint64_t smallest_queue_bytes(const ChannelShape& shape) {
-  ChannelGeometry geometry = {};
-  geometry.payload_offset = payload_offset_of(shape.flags);
-  return 2 * record_bytes(geometry, shape.max_message_bytes);
 }
 
 Plan plan_segment(uint32_t backend, const ChannelShape& m2s, const ChannelShape& s2m,
@@ -147,6 +164,14 @@ Plan plan_segment(uint32_t backend, const ChannelShape& m2s, const ChannelShape&
   }
   plan.identity.segment_bytes = file_bytes;
   return plan;
+}
+
+uint64_t memory_bytes(const Plan& plan) {
+  uint64_t bytes = plan.identity.segment_bytes;
+  for (const ChannelGeometry& geometry : plan.geometry) {
+    bytes += plan.identity.backend == ESHM_BACKEND_SYSV ? geometry.data_bytes : 0;
+  }
+  return bytes;
 }
 
 uint64_t fingerprint_of(const Plan& plan) {

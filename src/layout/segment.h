@@ -40,7 +40,7 @@
 namespace eshm::layout {
 
 constexpr uint64_t kMagic = 0x4B4E494C4D485345;  // "ESHMLINK"
-constexpr uint32_t kLayoutVersion = 1;
+constexpr uint32_t kLayoutVersion = 2;
 constexpr size_t kLineBytes = 64;
 constexpr size_t kControlBytes = 4096;
 
@@ -71,7 +71,7 @@ struct ChannelGeometry {
   uint32_t max_borrows;
   uint32_t max_loans;
   uint64_t max_message_bytes;
-  uint64_t queue_bytes;  // 0 for LATEST
+  uint64_t queue_bytes;  // of messages, see ring_bytes; 0 for LATEST
   // Worked out from that by plan_channel, and checked against it on attach.
   uint32_t slot_count;  // 0 for QUEUE
   uint32_t pin_count;   // registers of the reader
@@ -80,13 +80,15 @@ struct ChannelGeometry {
   uint32_t reserved_word;
   uint64_t data_offset;  // in the file; 0 for System V
   uint64_t data_bytes;
+  uint64_t ring_bytes;   // 0 for LATEST
+  uint64_t hands_bytes;  // of the ring, what the reader may have in hand
   // Of this segment.
   uint64_t data_nonce;  // stands in DataIdentity too
   int32_t sysv_id;
   uint32_t type_text_bytes;
   uint64_t type_text_offset;
   uint64_t type_fingerprint;
-  uint64_t reserved[3];
+  uint64_t reserved;
 };
 
 // MarkLine::superseded. Superseded: the name was given, or is about to be given, to
@@ -110,10 +112,18 @@ struct MarkLine {
 struct SeatLine {
   std::atomic<uint64_t> reserved_for;  // incarnation of that slave; 0: free, or it has come over
   std::atomic<int32_t> reserved_pid;
+  // The master of the segment before has renewed it with this one: both go on there, and
+  // what is here are copies, until the slave has come.
+  std::atomic<uint32_t> is_renewal;
   // The first message that was carried over from the segment before: its number there. By
   // direction; stored by the writer. 0: none was, or the writer does not tell.
   std::atomic<uint64_t> first_carried[2];
   std::atomic<uint64_t> newest_copy[2];  // LATEST: and the number that it has here
+  // This segment was given the name with copies of all that was unread for the slave of that
+  // incarnation in the segment before; 0: it was not. Stored before it had the name.
+  std::atomic<uint64_t> copied_for;
+  // And of what that slave had written there, up to this number.
+  std::atomic<uint64_t> copied_until;
 };
 
 // The holder of a lock: for error texts and exit watches, never a judgement of life.
@@ -146,8 +156,12 @@ struct WakeLine {
 };
 
 struct ReaderLine {
-  std::atomic<uint64_t> messages;  // read so far, for statistics
-  std::atomic<uint64_t> position;  // queue: everything before it has been consumed
+  std::atomic<uint64_t> messages;   // read so far, for statistics
+  std::atomic<uint64_t> position;   // queue: everything before it has been consumed
+  std::atomic<uint64_t> handed_out;  // queue: behind what was read or borrowed, for error texts
+  // LATEST: of a segment that both ends had left when its master came: no value up to this
+  // number is new. Stored by that master.
+  std::atomic<uint64_t> stale_number;
 };
 
 constexpr uint32_t kMaxPins = 128;
@@ -268,7 +282,9 @@ static_assert(offsetof(ControlPage, reader) == 0x400, "layout");
 static_assert(offsetof(ControlPage, calls) == 0x480, "layout");
 static_assert(offsetof(ControlPage, pins) == 0x800, "layout");
 static_assert(offsetof(WakeLine, announced) == 0 && offsetof(WakeLine, doorbell) == 4, "layout");
-static_assert(offsetof(ReaderLine, messages) == 0 && offsetof(ReaderLine, position) == 8, "layout");
+static_assert(offsetof(ReaderLine, messages) == 0 && offsetof(ReaderLine, position) == 8 &&
+                  offsetof(ReaderLine, handed_out) == 16 && offsetof(ReaderLine, stale_number) == 24,
+              "layout");
 static_assert(offsetof(RoleRecord, pid) == 8 && offsetof(RoleRecord, stale_threshold_ms) == 12 &&
                   offsetof(RoleRecord, start_time) == 16 &&
                   offsetof(RoleRecord, pid_namespace) == 24 &&
@@ -279,7 +295,8 @@ static_assert(offsetof(MarkLine, successor_pid) == 4 && offsetof(MarkLine, end_p
               "layout");
 static_assert(offsetof(MarkLine, has_successor) == 24, "layout");
 static_assert(offsetof(SeatLine, reserved_pid) == 8 && offsetof(SeatLine, first_carried) == 16 &&
-                  offsetof(SeatLine, newest_copy) == 32,
+                  offsetof(SeatLine, is_renewal) == 12 && offsetof(SeatLine, newest_copy) == 32 &&
+                  offsetof(SeatLine, copied_for) == 48 && sizeof(SeatLine) == 64,
               "layout");
 static_assert(sizeof(ControlPage) == kControlBytes, "layout");
 static_assert(offsetof(DataArea, publish) == 0x40, "layout");
@@ -302,7 +319,7 @@ struct ChannelShape {
   uint32_t max_borrows = 0;        // 0 .. ESHM_MAX_BORROWS
   uint32_t max_loans = 0;          // 0 .. ESHM_MAX_LOANS
   uint64_t max_message_bytes = 0;  // 1 .. INT32_MAX
-  uint64_t queue_bytes = 0;        // of a QUEUE; else 0
+  uint64_t queue_bytes = 0;        // of a QUEUE, at least max_message_bytes; else 0
   uint64_t type_fingerprint = 0;   // 0: untyped
   uint32_t type_text_bytes = 0;
 };
@@ -320,14 +337,24 @@ constexpr uint64_t kSmallestPageBytes = 4096;  // of any host
 ChannelGeometry plan_channel(const ChannelShape& shape,
                              uint64_t page_bytes = kSmallestPageBytes);
 
-// Of a QUEUE: the ring's size, and what a message takes up in it.
-uint64_t ring_bytes(const ChannelGeometry& geometry);
+// Of a QUEUE: what a message takes up in the ring.
 uint64_t record_unit(const ChannelGeometry& geometry);
 uint64_t record_bytes(const ChannelGeometry& geometry, uint64_t message_bytes);
+// ChannelGeometry::ring_bytes is more than what unread messages may take up in it, so that these always
+// find room, whatever the reader has in hand and wherever the ring ends:
+//
+//   +-------------------------+------------------+-----------------+
+//   | net_bytes: unread       | hands_bytes      | one record      |
+//   +-------------------------+------------------+-----------------+
+//                               the reader's       padding at the
+//                               hands              ring's end, and a
+//                                                  header behind all
+//
+// net_bytes holds queue_bytes / max_message_bytes messages of the largest size.
+uint64_t net_bytes(const ChannelGeometry& geometry);
+// Messages that threads of the reader have in hand by copying; each thread has one.
+constexpr uint64_t kMaxHands = 64;
 constexpr uint64_t kMostQueueBytes = uint64_t(1) << 46;
-// The smallest queue_bytes that hold the shape's largest message whatever the
-// ring's state: it may need its own size again to get past the ring's end.
-uint64_t smallest_queue_bytes(const ChannelShape& shape);
 
 // The part of a segment that is written once.
 struct Plan {
@@ -339,6 +366,9 @@ struct Plan {
 // the host's, since areas are mapped by themselves.
 Plan plan_segment(uint32_t backend, const ChannelShape& m2s, const ChannelShape& s2m,
                   bool auto_cleanup, uint64_t page_bytes);
+
+// Of the file and, with System V, of the two blocks.
+uint64_t memory_bytes(const Plan& plan);
 
 // Of this build's layout and of all that a plan holds; must be computed last.
 uint64_t fingerprint_of(const Plan& plan);

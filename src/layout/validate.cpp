@@ -23,7 +23,7 @@ bool shape_in_range(const ChannelShape& shape) {
   return shape.delivery <= ESHM_DELIVERY_QUEUE && (shape.flags & ~known_flags) == 0 &&
          shape.max_borrows <= ESHM_MAX_BORROWS && shape.max_loans <= ESHM_MAX_LOANS &&
          shape.max_message_bytes >= 1 && shape.max_message_bytes <= INT32_MAX &&
-         (is_queue ? shape.queue_bytes >= smallest_queue_bytes(shape) &&
+         (is_queue ? shape.queue_bytes >= shape.max_message_bytes &&
                          shape.queue_bytes <= kMostQueueBytes
                    : shape.queue_bytes == 0) &&
          shape.type_text_bytes <= ESHM_MAX_TYPE_BYTES &&

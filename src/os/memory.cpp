@@ -28,11 +28,11 @@ namespace {
 
 // `act` as a system call on each part of the memory. 0 or the errno.
 template <class Act>
-int in_steps(void* at, size_t bytes, const Act& act) {
-  for (size_t done = 0; done < bytes; done += kLongStep) {
-    const size_t size = std::min<size_t>(kLongStep, bytes - done);
+int in_steps(void* at, size_t bytes, const Act& act, size_t step = kLongStep) {
+  for (size_t done = 0; done < bytes; done += step) {
+    const size_t size = std::min(step, bytes - done);
     if (act(static_cast<std::byte*>(at) + done, size) != 0) return errno;
-    Meanwhile::act();
+    if (!Meanwhile::act(false)) return ECANCELED;
   }
   return 0;
 }
@@ -98,11 +98,16 @@ int make_huge_pages(void* at, size_t bytes) {
   if (begin >= end) return 0;
   // EAGAIN: a page was busy for a moment; the kernel wants to be asked again.
   constexpr int kAttempts = 10;
-  int failure = EAGAIN;
-  for (int attempt = 0; attempt < kAttempts && failure == EAGAIN; ++attempt) {
-    failure = madvise(reinterpret_cast<void*>(begin), end - begin, MADV_COLLAPSE) == 0 ? 0 : errno;
-  }
-  return failure;
+  const auto collapse = [](void* part, size_t size) {
+    int answer = -1;
+    for (int attempt = 0; attempt < kAttempts && answer != 0; ++attempt) {
+      answer = madvise(part, size, MADV_COLLAPSE);
+      if (answer != 0 && errno != EAGAIN) break;
+    }
+    return answer;
+  };
+  return in_steps(reinterpret_cast<void*>(begin), end - begin, collapse,
+                  std::max<size_t>(kLongStep, huge));
 }
 
 }  // namespace eshm::os

@@ -1,33 +1,28 @@
 // SPDX-License-Identifier: MIT
-// Being told when a name appears in /dev/shm.
+// Seeing that a name means another file.
 #pragma once
 
-#include "os/fd.h"
+#include <string>
+
+#include "os/shm_object.h"
 
 namespace eshm::os {
 
-// An inotify watch on /dev/shm. A user has 128 instances as a rule: whoever
-// uses it must do without when start() fails.
+// Looks at a name now and then: one system call a look. (An inotify watch would tell at
+// once. But a process that has one dies slowly: the kernel closes it only after a grace
+// period, which was 10 to 20 ms and on a busy machine several seconds, and until then the
+// process keeps its locks.)
 class NameWatch {
  public:
-  NameWatch() = default;
-  ~NameWatch() { stop(); }
-  NameWatch(const NameWatch&) = delete;
-  NameWatch& operator=(const NameWatch&) = delete;
-
-  // Returns 0 or the errno (EMFILE: no instance left).
-  int start();
-  void stop();
-  bool is_running() const { return fd_.is_open(); }
-  // Polls readable after a name was made, or moved in.
-  int fd() const { return fd_.get(); }
-  // Takes what has been told. False, and the watch stopped, when the
-  // descriptor is not ours any more.
-  bool clear();
+  explicit NameWatch(std::string path) : path_(std::move(path)) {}
+  // Whether the name means another file than at the last look, or nothing where it meant
+  // one, or the other way round. The first look answers true.
+  bool has_changed();
 
  private:
-  Fd fd_;
-  int watch_ = -1;
+  const std::string path_;
+  bool has_looked_ = false;
+  FileId seen_;  // all 0: nothing
 };
 
 }  // namespace eshm::os

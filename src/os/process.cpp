@@ -136,4 +136,13 @@ ScopedSignalBlock::ScopedSignalBlock() {
 
 ScopedSignalBlock::~ScopedSignalBlock() { pthread_sigmask(SIG_SETMASK, &saved_, nullptr); }
 
+bool ScopedSignalBlock::holds_one_back() const {
+  sigset_t pending;
+  if (sigpending(&pending) != 0 || sigisemptyset(&pending)) return false;
+  for (int signal = 1; signal < NSIG; ++signal) {
+    if (sigismember(&pending, signal) == 1 && sigismember(&saved_, signal) == 0) return true;
+  }
+  return false;
+}
+
 }  // namespace eshm::os

@@ -49,6 +49,9 @@ class ScopedSignalBlock {
   ScopedSignalBlock(const ScopedSignalBlock&) = delete;
   ScopedSignalBlock& operator=(const ScopedSignalBlock&) = delete;
 
+  // A signal has come that only this block holds back.
+  bool holds_one_back() const;
+
  private:
   sigset_t saved_;
 };

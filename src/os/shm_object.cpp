@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -17,7 +16,6 @@
 namespace eshm::os {
 namespace {
 
-constexpr const char* kDirectory = "/dev/shm";
 constexpr uint64_t kAllocationStep = 1u << 20;
 // RENAME_NOREPLACE and RENAME_EXCHANGE of <linux/fs.h>.
 constexpr unsigned kNoReplace = 1 << 0;
@@ -29,41 +27,55 @@ int rename_with(const std::string& from, const std::string& to, unsigned flags) 
                                                                                          : errno;
 }
 
-thread_local void (*meanwhile)(void*) = nullptr;
+thread_local Meanwhile::Act meanwhile = nullptr;
 thread_local void* meanwhile_with = nullptr;
 
-int allocate(int fd, uint64_t bytes) {
+// Beyond the limit the kernel would send SIGXFSZ, which kills.
+bool exceeds_file_limit(uint64_t bytes) {
   rlimit limit;
-  // Beyond the limit the kernel would send SIGXFSZ, which kills.
-  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
-      bytes > limit.rlim_cur) {
-    return EFBIG;
-  }
-  // Older kernels begin anew at each signal: block them, and take small steps.
+  return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+         bytes > limit.rlim_cur;
+}
+
+// Older kernels begin again at each signal, so signals are blocked in a step.
+int allocate_step(int fd, uint64_t at, uint64_t bytes, bool& signal_waits) {
   const ScopedSignalBlock no_signals;
+  int failure;
+  do {
+    failure = posix_fallocate(fd, off_t(at), off_t(bytes));
+  } while (failure == EINTR);
+  signal_waits = no_signals.holds_one_back();
+  return failure;
+}
+
+int allocate(int fd, uint64_t bytes, MemoryNeed& need) {
   for (uint64_t at = 0; at < bytes; at += kAllocationStep) {
     const uint64_t step = std::min(kAllocationStep, bytes - at);
-    int failure;
-    do {
-      failure = posix_fallocate(fd, off_t(at), off_t(step));
-    } while (failure == EINTR);
+    bool after_signal = false;
+    int failure = allocate_step(fd, at, step, after_signal);
     if (failure != 0) return failure;
-    Meanwhile::act();
+    if (!Meanwhile::act(after_signal)) return ECANCELED;
+    const uint64_t taken = at + step;
+    if (taken < bytes) failure = need.check(taken);
+    if (failure != 0) return failure;
   }
   return 0;
 }
 
 }  // namespace
 
-Meanwhile::Meanwhile(void (*act)(void*), void* with) {
+Meanwhile::Meanwhile(Act act, void* with) : outer_(meanwhile), outer_with_(meanwhile_with) {
   meanwhile = act;
   meanwhile_with = with;
 }
 
-Meanwhile::~Meanwhile() { meanwhile = nullptr; }
+Meanwhile::~Meanwhile() {
+  meanwhile = outer_;
+  meanwhile_with = outer_with_;
+}
 
-void Meanwhile::act() {
-  if (meanwhile != nullptr) meanwhile(meanwhile_with);
+bool Meanwhile::act(bool after_signal) {
+  return meanwhile == nullptr || meanwhile(meanwhile_with, after_signal);
 }
 
 int Mapping::map(const Fd& file, uint64_t offset, size_t bytes, bool writable, Mapping& out,
@@ -118,13 +130,16 @@ std::string successor_path(const std::string& name) {
   return std::string(kDirectory) + "/.eshm-next_" + name;
 }
 
-int create_unnamed(size_t bytes, mode_t mode, Fd& out) {
+int create_unnamed(size_t bytes, mode_t mode, MemoryNeed& need, Fd& out) {
+  if (exceeds_file_limit(bytes)) return EFBIG;
+  int failure = need.check(0);
+  if (failure != 0) return failure;
   Fd file;
-  int failure = Fd::open(
+  failure = Fd::open(
       [&] { return ::open(kDirectory, O_TMPFILE | O_RDWR | O_CLOEXEC, mode & 0777); }, file);
   if (failure != 0) return failure;
   if (fchmod(file.get(), mode & 0777) != 0) return errno;  // the umask has no say
-  failure = allocate(file.get(), bytes);
+  failure = allocate(file.get(), bytes, need);
   if (failure != 0) return failure;
   out = std::move(file);
   return 0;
@@ -177,15 +192,10 @@ int punch_hole(const Fd& file, uint64_t offset, uint64_t bytes) {
              : errno;
 }
 
-Directory names_directory() {
+FileId names_directory() {
   struct stat meta;
   if (stat(kDirectory, &meta) != 0) return {};
   return {meta.st_dev, meta.st_ino};
-}
-
-uint64_t space_left() {
-  struct statvfs fs;
-  return statvfs(kDirectory, &fs) == 0 ? uint64_t(fs.f_bavail) * fs.f_frsize : 0;
 }
 
 }  // namespace eshm::os

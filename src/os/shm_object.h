@@ -9,6 +9,7 @@
 #include <string>
 
 #include "os/fd.h"
+#include "os/memory_room.h"
 
 namespace eshm::os {
 
@@ -44,15 +45,26 @@ class Mapping {
 
 size_t page_bytes();
 
+// Where the names are.
+constexpr const char* kDirectory = "/dev/shm";
+
 // While this stands, the calling thread calls `act` between two steps of what takes long
-// for large memory: create_unnamed(), prefault(), lock_memory().
+// for large memory: create_unnamed(), prefault(), lock_memory(), make_huge_pages(). If
+// `act` answers false, that function ends with ECANCELED. An inner one hides an outer one.
 class Meanwhile {
  public:
-  Meanwhile(void (*act)(void*), void* with);
+  // `after_signal`: a signal was served between these steps.
+  using Act = bool (*)(void* with, bool after_signal);
+
+  Meanwhile(Act act, void* with);
   ~Meanwhile();
   Meanwhile(const Meanwhile&) = delete;
   Meanwhile& operator=(const Meanwhile&) = delete;
-  static void act();
+  static bool act(bool after_signal);
+
+ private:
+  const Act outer_;
+  void* const outer_with_;
 };
 // Of what those do in one step.
 constexpr uint64_t kLongStep = 16u << 20;
@@ -65,9 +77,11 @@ std::string successor_path(const std::string& name);
 
 // A file in /dev/shm that has no name yet: of `bytes` bytes, all of them
 // allocated (a full file system shows here, as ENOSPC, not as SIGBUS later)
-// and zero, with exactly `mode`. Returns 0 or the errno: ENOSPC; EFBIG beyond
-// RLIMIT_FSIZE; EOPNOTSUPP where /dev/shm is not a tmpfs.
-int create_unnamed(size_t bytes, mode_t mode, Fd& out);
+// and zero, with exactly `mode`. Signals are served between two steps. `need` is
+// checked before anything is taken, and between two steps.
+// Returns 0 or the errno: ENOSPC and ENOMEM as MemoryNeed::check; ECANCELED as
+// Meanwhile; EFBIG beyond RLIMIT_FSIZE; EOPNOTSUPP where /dev/shm is not a tmpfs.
+int create_unnamed(size_t bytes, mode_t mode, MemoryNeed& need, Fd& out);
 
 // Gives a file a name: an unnamed one, or one that has another name (not one that has
 // lost its last name). EEXIST when there is one: nothing is replaced.
@@ -98,17 +112,15 @@ int unlink_name(const std::string& path);
 // Gives the pages of a range back to the system; readers see zeros.
 int punch_hole(const Fd& file, uint64_t offset, uint64_t bytes);
 
-// Which directory /dev/shm is for this process: another one after a chroot or a mount.
-struct Directory {
+// Which file it is, whatever its name.
+struct FileId {
   dev_t device = 0;
   ino_t inode = 0;
 };
-Directory names_directory();
-inline bool operator==(const Directory& a, const Directory& b) {
+inline bool operator==(const FileId& a, const FileId& b) {
   return a.device == b.device && a.inode == b.inode;
 }
-
-// Bytes free in /dev/shm.
-uint64_t space_left();
+// Which directory /dev/shm is for this process: another one after a chroot or a mount.
+FileId names_directory();
 
 }  // namespace eshm::os

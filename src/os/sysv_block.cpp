@@ -7,7 +7,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <utility>
+
+#include "os/shm_object.h"
 
 namespace eshm::os {
 namespace {
@@ -47,7 +50,52 @@ int make(const std::string& key_text, size_t bytes, int flags) {
   return shmget(IPC_PRIVATE, bytes, flags);
 }
 
+struct Limits {
+  shminfo most = {};
+  shm_info used = {};
+  bool are_known = false;
+};
+
+// Those of this IPC namespace.
+Limits limits() {
+  Limits limits;
+  limits.are_known = shmctl(0, IPC_INFO, reinterpret_cast<shmid_ds*>(&limits.most)) >= 0 &&
+                     shmctl(0, SHM_INFO, reinterpret_cast<shmid_ds*>(&limits.used)) >= 0;
+  return limits;
+}
+
+uint64_t pages_of(size_t bytes) { return (uint64_t(bytes) + page_bytes() - 1) / page_bytes(); }
+
 }  // namespace
+
+int sysv_limits(size_t first_bytes, size_t second_bytes) {
+  const Limits now = limits();
+  if (!now.are_known) return 0;
+  if (first_bytes > now.most.shmmax || second_bytes > now.most.shmmax) return EINVAL;
+  const uint64_t pages_left =
+      now.most.shmall > now.used.shm_tot ? now.most.shmall - now.used.shm_tot : 0;
+  const bool is_short = pages_of(first_bytes) + pages_of(second_bytes) > pages_left;
+  return is_short || uint64_t(now.used.used_ids) + 2 > now.most.shmmni ? ENOSPC : 0;
+}
+
+bool sysv_may_fit_later(size_t first_bytes, size_t second_bytes) {
+  const Limits now = limits();
+  return !now.are_known || pages_of(first_bytes) + pages_of(second_bytes) <= now.most.shmall;
+}
+
+std::string why_not_made(int error_number) {
+  const Limits now = limits();
+  if (now.are_known && error_number == EINVAL) {
+    return "kernel.shmmax is " + std::to_string(now.most.shmmax) + " bytes";
+  }
+  if (now.are_known && error_number == ENOSPC) {
+    return "kernel.shmall is " + std::to_string(now.most.shmall) + " pages of " +
+           std::to_string(page_bytes()) + " bytes, " + std::to_string(now.used.shm_tot) +
+           " are taken; kernel.shmmni is " + std::to_string(now.most.shmmni) + " segments, " +
+           std::to_string(now.used.used_ids) + " are there";
+  }
+  return std::strerror(error_number);
+}
 
 int SysvBlock::create(const std::string& key_text, size_t bytes, mode_t mode, bool huge_pages,
                       SysvBlock& out) {

@@ -25,7 +25,8 @@ class SysvBlock {
   // death then removes it, and on Linux others can still attach it by its id.
   // Its key is derived from `key_text`, so that what a process killed between
   // making and marking left behind is found and removed here, by the next one.
-  // Returns 0 or the errno: ENOSPC/EINVAL at the limits of kernel.shm*, ENOMEM.
+  // Returns 0 or the errno: ENOSPC/EINVAL at the limits of kernel.shm*, ENOMEM;
+  // why_not_made() tells which.
   // With `huge_pages` also EPERM (hugetlb_shm_group), and ENOMEM where the
   // system has not set enough of them aside (vm.nr_hugepages).
   static int create(const std::string& key_text, size_t bytes, mode_t mode, bool huge_pages,
@@ -47,5 +48,13 @@ class SysvBlock {
   std::byte* data_ = nullptr;
   int id_ = -1;
 };
+
+// Whether the kernel's limits (kernel.shmmax, shmall, shmmni) let two segments of these
+// sizes be made: 0, or what shmget would answer.
+int sysv_limits(size_t first_bytes, size_t second_bytes);
+// kernel.shmall is not below the sum.
+bool sysv_may_fit_later(size_t first_bytes, size_t second_bytes);
+// The limit that shmget met, as the end of a sentence.
+std::string why_not_made(int error_number);
 
 }  // namespace eshm::os

@@ -172,7 +172,7 @@ void DataPath::expect_found(const Scene& scene, const std::string& complaint,
 layout::RecordHeader& header_at(const ChannelMemory& memory, uint64_t position) {
   return *reinterpret_cast<layout::RecordHeader*>(
       memory.view().data + layout::kFirstSlotOffset +
-      position % layout::ring_bytes(memory.geometry()));
+      position % memory.geometry().ring_bytes);
 }
 
 uint64_t published(const ChannelMemory& memory) {

@@ -100,7 +100,7 @@ struct ParkedAtQueue {
   QueueView view() {
     eshm::layout::ChannelGeometry geometry = {};
     geometry.delivery = ESHM_DELIVERY_QUEUE;
-    geometry.queue_bytes = 64;
+    geometry.ring_bytes = geometry.hands_bytes = 64;
     geometry.payload_offset = sizeof(eshm::layout::RecordHeader);
     geometry.max_message_bytes = 8;
     return {geometry, data, &line, &superseded};

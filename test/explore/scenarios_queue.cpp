@@ -43,7 +43,7 @@ struct Queue {
   QueueView view() {
     eshm::layout::ChannelGeometry geometry = {};
     geometry.delivery = ESHM_DELIVERY_QUEUE;
-    geometry.queue_bytes = ring_bytes;
+    geometry.ring_bytes = geometry.hands_bytes = ring_bytes;
     geometry.payload_offset = sizeof(eshm::layout::RecordHeader);
     geometry.max_message_bytes = sizeof(Payload);
     geometry.max_borrows = 2;

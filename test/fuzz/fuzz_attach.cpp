@@ -32,7 +32,7 @@ ChannelShape shape(fuzz::Input& input) {
   shape.max_message_bytes = 1 + input.up_to(199);
   if (input.flip()) {
     shape.delivery = ESHM_DELIVERY_QUEUE;
-    shape.queue_bytes = smallest_queue_bytes(shape) + input.up_to(1024);
+    shape.queue_bytes = shape.max_message_bytes + input.up_to(1024);
   }
   return shape;
 }

@@ -43,8 +43,9 @@ void check(const ChannelGeometry& geometry, bool is_in_file, uint64_t file_bytes
                   geometry.slot_stride <= room / geometry.slot_count);
   } else {
     fuzz::require(geometry.delivery == ESHM_DELIVERY_QUEUE && geometry.slot_count == 0 &&
-                  ring_bytes(geometry) <= room && ring_bytes(geometry) % kLineBytes == 0 &&
-                  record_bytes(geometry, geometry.max_message_bytes) <= ring_bytes(geometry) / 2);
+                  geometry.ring_bytes <= room && geometry.ring_bytes % kLineBytes == 0 &&
+                  geometry.hands_bytes < geometry.ring_bytes &&
+                  record_bytes(geometry, geometry.max_message_bytes) <= geometry.ring_bytes / 2);
   }
 }
 

@@ -12,7 +12,7 @@ namespace {
 struct Channel {
   explicit Channel(fuzz::Input& input)
       : geometry(layout::plan_channel(shape(input))),
-        area(layout::kFirstSlotOffset + layout::ring_bytes(geometry)) {
+        area(layout::kFirstSlotOffset + geometry.ring_bytes) {
     superseded = input.up_to(15) == 15;
     reader.position = input.flip() ? input.take<uint64_t>() : input.up_to(area.size() / 16) * 16;
   }
@@ -24,7 +24,7 @@ struct Channel {
     shape.max_borrows = uint32_t(input.up_to(3));
     shape.max_loans = uint32_t(input.up_to(3));
     shape.max_message_bytes = 1 + input.up_to(199);
-    shape.queue_bytes = layout::smallest_queue_bytes(shape) + input.up_to(1024);
+    shape.queue_bytes = shape.max_message_bytes + input.up_to(1024);
     return shape;
   }
   channel::QueueView view() { return {geometry, area.data(), &reader, &superseded}; }
@@ -91,7 +91,7 @@ class Player {
 
   // A header that is well-formed in itself, anywhere.
   void forge(fuzz::Input& script) {
-    const uint64_t places = layout::ring_bytes(channel_.geometry) / layout::kRecordUnit;
+    const uint64_t places = channel_.geometry.ring_bytes / layout::kRecordUnit;
     auto* const headers = reinterpret_cast<layout::RecordHeader*>(channel_.area.data() +
                                                                   layout::kFirstSlotOffset);
     layout::RecordHeader& header = headers[script.up_to(places - 1)];

@@ -51,7 +51,7 @@ layout::ChannelShape shape(bool is_queue, uint32_t flags) {
   shape.max_message_bytes = 40;
   if (is_queue) {
     shape.delivery = ESHM_DELIVERY_QUEUE;
-    shape.queue_bytes = layout::smallest_queue_bytes(shape) + 256;
+    shape.queue_bytes = shape.max_message_bytes + 256;
   }
   return shape;
 }
@@ -99,7 +99,7 @@ void latest_seed(const std::string& path, uint32_t flags) {
 void queue_seed(const std::string& path, uint32_t flags) {
   const layout::ChannelShape wanted = shape(true, flags);
   const layout::ChannelGeometry geometry = layout::plan_channel(wanted);
-  fuzz::SharedBytes area(layout::kFirstSlotOffset + layout::ring_bytes(geometry));
+  fuzz::SharedBytes area(layout::kFirstSlotOffset + geometry.ring_bytes);
   layout::ReaderLine line = {};
   std::atomic<uint32_t> superseded{0};
   channel::QueueWriter writer;

@@ -158,7 +158,6 @@ ESHM_FAILING(int, fallocate, (int fd, int mode, off_t at, off_t size), (fd, mode
 ESHM_FAILING(int, statvfs, (const char* path, struct statvfs* space), (path, space))
 ESHM_FAILING(int, shmget, (key_t key, size_t size, int flags), (key, size, flags))
 ESHM_FAILING(void*, shmat, (int id, const void* at, int flags), (id, at, flags))
-ESHM_FAILING(int, inotify_init1, (int flags), (flags))
 ESHM_FAILING(ssize_t, getrandom, (void* data, size_t size, unsigned flags), (data, size, flags))
 
 // Of locks, which are taken and asked for, and of marks (F_SETSIG); giving a lock
@@ -174,15 +173,6 @@ extern "C" int __wrap_fcntl(int fd, int command, struct flock* range) {
     if (command == F_OFD_GETLK) test::faults::act_at(test::faults::kAfterALockProbe);
     return answer;
   }
-  errno = error;
-  return -1;
-}
-
-extern "C" int __real_inotify_add_watch(int fd, const char* path, uint32_t mask);
-extern "C" int __wrap_inotify_add_watch(int fd, const char* path, uint32_t mask) {
-  test::faults::act_at(test::faults::kBeforeNamesAreWatched);
-  const int error = test::faults::error_now();
-  if (error == 0) return __real_inotify_add_watch(fd, path, mask);
   errno = error;
   return -1;
 }

@@ -20,7 +20,7 @@ void fail_calls_elsewhere(uint32_t one_in, int error_number);
 uint64_t failed_elsewhere();
 
 // Run once, by whichever other thread comes there next.
-enum Moment { kBeforeALockProbe, kAfterALockProbe, kBeforeNamesAreWatched, kMoments };
+enum Moment { kBeforeALockProbe, kAfterALockProbe, kMoments };
 void at_next(Moment moment, std::function<void()> act);
 
 }  // namespace test::faults

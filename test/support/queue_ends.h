@@ -36,8 +36,13 @@ class Queue : public testing::Test {
   void use(uint64_t queue_bytes, uint64_t largest, uint32_t flags = 0) {
     use(RingMemory::shape(queue_bytes, largest, flags));
   }
-  void use(const eshm::layout::ChannelShape& shape) {
-    memory_ = std::make_unique<RingMemory>(shape);
+  void use(const eshm::layout::ChannelShape& shape) { use(RingMemory(shape).geometry()); }
+  // As a link makes it.
+  void use_planned(const eshm::layout::ChannelShape& shape) {
+    use(eshm::layout::plan_channel(shape));
+  }
+  void use(const eshm::layout::ChannelGeometry& geometry) {
+    memory_ = std::make_unique<RingMemory>(geometry);
     written_ = read_ = 0;
     restart_writer();
     restart_reader();

@@ -15,10 +15,20 @@ namespace test {
 class RingMemory {
  public:
   explicit RingMemory(const eshm::layout::ChannelShape& shape)
-      : geometry_(eshm::layout::plan_channel(shape)),
+      : RingMemory(exact(eshm::layout::plan_channel(shape))) {}
+  explicit RingMemory(const eshm::layout::ChannelGeometry& geometry)
+      : geometry_(geometry),
         data_(static_cast<std::byte*>(std::aligned_alloc(4096, geometry_.data_bytes))) {
     if (data_ == nullptr) throw std::bad_alloc();
     std::memset(data_.get(), 0, geometry_.data_bytes);
+  }
+
+  // A ring of just queue_bytes, all of which the reader may have in hand, so that a test can
+  // see its walls.
+  static eshm::layout::ChannelGeometry exact(eshm::layout::ChannelGeometry geometry) {
+    geometry.ring_bytes = (geometry.queue_bytes + 63) / 64 * 64;
+    geometry.hands_bytes = geometry.ring_bytes;
+    return geometry;
   }
 
   static eshm::layout::ChannelShape shape(uint64_t queue_bytes, uint64_t max_message_bytes,
@@ -58,7 +68,7 @@ class RingMemory {
   eshm::layout::ReaderLine& reader() { return reader_; }
   std::atomic<uint32_t>& superseded() { return superseded_; }
   std::byte* ring() { return data_.get() + eshm::layout::kFirstSlotOffset; }
-  uint64_t ring_bytes() const { return eshm::layout::ring_bytes(geometry_); }
+  uint64_t ring_bytes() const { return geometry_.ring_bytes; }
   uint64_t record_bytes(uint64_t size) const {
     return eshm::layout::record_bytes(geometry_, size);
   }
