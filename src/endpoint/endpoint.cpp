@@ -156,6 +156,10 @@ void Endpoint::get_stats_ex(ESHMStatsEx& stats) {
   stats.max_read_size = link->geometry(link->incoming()).max_message_bytes;
 }
 
+layout::ChannelShape Endpoint::shape(layout::Direction direction) const {
+  return layout::shape_of(data_.current()->geometry(direction));
+}
+
 Failure Endpoint::get_event_fd(int& descriptor) {
   if (!settings_.use_threads) {
     return fail(ESHM_ERROR_INVALID_PARAM,
@@ -178,6 +182,19 @@ Failure Endpoint::explain_no_room(uint32_t timeout_ms) const {
   }
   return fail(ESHM_ERROR_TIMEOUT, about(settings_) + "the queue was full for " +
                                       std::to_string(timeout_ms) + " ms: nobody reads it");
+}
+
+Failure Endpoint::explain_all_out(bool is_borrow) const {
+  const std::shared_ptr<Attachment> link = data_.current();
+  const layout::Direction direction = is_borrow ? link->incoming() : link->outgoing();
+  const layout::ChannelGeometry& geometry = link->geometry(direction);
+  const uint32_t most = is_borrow ? geometry.max_borrows : geometry.max_loans;
+  const bool is_queue = !is_borrow && geometry.delivery == ESHM_DELIVERY_QUEUE;
+  return fail(ESHM_ERROR_BUFFER_FULL,
+              about(settings_) + (is_borrow ? "all borrows of " : "all loans of ") +
+                  name_of(direction) + " are out" + (is_queue ? ", or its queue is full" : "") +
+                  ": " + (is_borrow ? "max_borrows" : "max_loans") + " is " +
+                  std::to_string(most) + ", set by the process that creates the segment");
 }
 
 std::string Endpoint::name_of_peer(const Attachment& link) const {
@@ -207,7 +224,8 @@ Failure Endpoint::explain(int code, size_t size, uint32_t timeout_ms) const {
   switch (code) {
     case ESHM_ERROR_BUFFER_TOO_SMALL:
       return say("a message of " + std::to_string(size) + " bytes; the channel takes " +
-                 std::to_string(written.max_message_bytes));
+                 std::to_string(written.max_message_bytes) +
+                 " (max_message_size, set by the process that creates the segment)");
     case ESHM_ERROR_TIMEOUT:
       if (data_.outgoing().state().verdict.load(memory_order_relaxed) != ESHM_SUCCESS) {
         return say("the " + peer + " is gone; trying to reconnect");
@@ -215,10 +233,6 @@ Failure Endpoint::explain(int code, size_t size, uint32_t timeout_ms) const {
       return say("nothing came from the " + peer + " within " + std::to_string(timeout_ms) + " ms");
     case ESHM_ERROR_MASTER_STALE:
       return say("the " + peer + " is gone or hangs, and the retry policy is spent");
-    case ESHM_ERROR_BUFFER_FULL:
-      return say(
-          std::string("as many messages are out on loan, or borrowed, as the channel was made for") +
-          (written.delivery == ESHM_DELIVERY_QUEUE ? ", or the queue is full" : ""));
     case ESHM_ERROR_SUPERSEDED:
       return say(explain_superseded(*link));
     case ESHM_ERROR_CORRUPT:
