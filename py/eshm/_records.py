@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import operator
 import struct
-from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Tuple
 
 from ._layouts import (
     KINDS,
@@ -74,7 +74,16 @@ def _getter(paths: List[str]) -> Any:
 _TYPES = {"f": float, "i": int, "u": int, "b": bool, "c": bytes}
 
 
-class _DataclassCodec:
+class _Unseen:
+    """What dataclasses and plain numbers have in common: no view into the segment."""
+
+    def view(self, room: Any) -> Any:
+        raise TypeError(
+            "only numpy and ctypes records can be written in place; set loan.value to a record"
+        )
+
+
+class _DataclassCodec(_Unseen):
     """Converts dataclass values to bytes and back by one struct.Struct.
 
     The common case is fast: each attribute has the very type of its field, and the
@@ -116,17 +125,15 @@ class _DataclassCodec:
 
     def pack(self, value: Any) -> Any:
         if type(value) is self._cls:
-            flat = self._flat(value)
-            if tuple(map(type, flat)) == self._types and (
-                self._nested is None
-                or tuple(map(type, self._nested(value))) == self._nested_types
-            ):
-                if self._special:
-                    flat = self._expanded(flat)
-                try:
-                    return self._struct.pack(*flat)
-                except (struct.error, OverflowError):
-                    pass
+            try:
+                flat = self._flat(value)
+                if tuple(map(type, flat)) == self._types and (
+                    self._nested is None
+                    or tuple(map(type, self._nested(value))) == self._nested_types
+                ):
+                    return self._struct.pack(*(self._expanded(flat) if self._special else flat))
+            except (struct.error, OverflowError, AttributeError):
+                pass
         return to_bytes(self._layout, value)
 
     def _expanded(self, flat: Tuple[Any, ...]) -> List[Any]:
@@ -190,7 +197,7 @@ def _collect(dims: Tuple[int, ...], kind: type, item: Any, values: List[Any]) ->
     return True
 
 
-class _PlainCodec:
+class _PlainCodec(_Unseen):
     """bool, int and float."""
 
     def __init__(self, layout: Layout, kind: type) -> None:
@@ -340,6 +347,11 @@ class RecordType:
         field's name, unless the record holds exactly the value.
         """
         return self._codec.pack(value)
+
+    @property
+    def pack_function(self) -> Callable[[Any], Any]:
+        """pack, less one call."""
+        return self._codec.pack  # type: ignore[no-any-return]
 
     def unpack(self, data: Any) -> Any:
         """The record whose bytes `data` holds; numpy types may refer to `data`."""

@@ -16,7 +16,7 @@ import math
 import operator
 import struct
 import sys
-from typing import Any, Callable, Dict, NoReturn, Optional, Tuple, Type
+from typing import Any, Callable, Dict, NoReturn, Optional, Tuple, Type, Union
 
 from ._layouts import KINDS, PLAIN_TYPES, Layout, is_ctype, of_ctype
 
@@ -68,6 +68,8 @@ def _refuse_type(layout: Layout, where: str, value: Any) -> NoReturn:
 
 # ---- single numbers ----------------------------------------------------------------
 
+_ROUNDED = object()  # in place of a numpy.longdouble that no float is equal to
+
 
 def _plain(value: Any) -> Any:
     """The bool, int, float or bytes that the value is equal to; None if it is neither."""
@@ -93,9 +95,15 @@ def _plain(value: Any) -> Any:
         return None
 
 
+def _is_masked(value: Any, numpy: Any) -> bool:
+    if not isinstance(value, numpy.ma.MaskedArray):
+        return False
+    return bool(numpy.any(numpy.ma.flatten_mask(numpy.ma.getmaskarray(value))))
+
+
 def _plain_of_numpy(value: Any, numpy: Any) -> Any:
     if isinstance(value, numpy.ndarray):
-        if value.ndim != 0 or value is numpy.ma.masked or numpy.ma.is_masked(value):
+        if value.ndim != 0 or _is_masked(value, numpy):
             return None
         value = value[()]
         if not isinstance(value, numpy.generic):  # of an object array
@@ -107,18 +115,26 @@ def _plain_of_numpy(value: Any, numpy: Any) -> Any:
     if isinstance(value, numpy.integer):
         return int(value)
     if isinstance(value, numpy.floating):
-        return float(value)
+        as_float = float(value)
+        return as_float if as_float == value or as_float != as_float else _ROUNDED
     return bytes(value) if isinstance(value, numpy.bytes_) else None
 
 
-def _to_integer(layout: Layout, value: Any, where: str) -> int:
+def _number(layout: Layout, value: Any, where: str) -> Union[int, float]:
     number = _plain(value)
+    if number is _ROUNDED:
+        refuse(ValueError, layout, where, f"{_shown(value)}, which it cannot hold exactly")
+    if not isinstance(number, (int, float)):
+        _refuse_type(layout, where, value)
+    return number
+
+
+def _to_integer(layout: Layout, value: Any, where: str) -> int:
+    number = _number(layout, value, where)
     if isinstance(number, float):
         if not number.is_integer():  # neither infinity nor NaN is one
             refuse(ValueError, layout, where, _shown(value))
         number = int(number)
-    elif not isinstance(number, int):
-        _refuse_type(layout, where, value)
     low, high = _RANGES[layout.kind]
     if not low <= number <= high:
         refuse(OverflowError, layout, where, _shown(value))
@@ -126,7 +142,7 @@ def _to_integer(layout: Layout, value: Any, where: str) -> int:
 
 
 def _to_float(layout: Layout, value: Any, where: str) -> float:
-    number = _plain(value)
+    number = _number(layout, value, where)
     if isinstance(number, int):
         try:
             as_float = float(number)
@@ -135,10 +151,6 @@ def _to_float(layout: Layout, value: Any, where: str) -> float:
                 return as_float
         except OverflowError:
             refuse(OverflowError, layout, where, f"{_shown(value)}, which it cannot hold")
-        refuse(ValueError, layout, where, f"{_shown(value)}, which it cannot hold exactly")
-    if not isinstance(number, float):
-        _refuse_type(layout, where, value)
-    if number != value and number == number:  # of a numpy.longdouble
         refuse(ValueError, layout, where, f"{_shown(value)}, which it cannot hold exactly")
     if layout.kind == "f32":
         try:
@@ -149,9 +161,7 @@ def _to_float(layout: Layout, value: Any, where: str) -> float:
 
 
 def _to_bool(layout: Layout, value: Any, where: str) -> bool:
-    number = _plain(value)
-    if not isinstance(number, (int, float)):
-        _refuse_type(layout, where, value)
+    number = _number(layout, value, where)
     if number not in (0, 1):
         refuse(ValueError, layout, where, _shown(value))
     return bool(number)
@@ -203,7 +213,7 @@ _SCALARS: Dict[str, Callable[[Layout, Any, str], Any]] = {
 def _put_array(layout: Layout, value: Any, room: bytearray, offset: int, where: str) -> None:
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.ndarray):
-        if numpy.ma.is_masked(value):
+        if _is_masked(value, numpy):
             refuse(ValueError, layout, where, "an array with masked elements")
         if isinstance(value, numpy.ma.MaskedArray):
             value = value.data
@@ -301,7 +311,7 @@ def _members(value: Any) -> Optional[Tuple[Any, Callable[[str], Any]]]:
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, (numpy.ndarray, numpy.void)):
         names = value.dtype.names
-        if names is None or value.shape != () or numpy.ma.is_masked(value):
+        if names is None or value.shape != () or _is_masked(value, numpy):
             return None
         return names, lambda name: value[name]
     if is_ctype(type(value)) and hasattr(value, "_fields_"):
