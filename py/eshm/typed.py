@@ -34,8 +34,8 @@ class _End(Generic[T]):
     ) -> None:
         self.type = RecordType.of(type)
         if isinstance(link, ESHM):
-            defaults = {name: CHANNEL[name] for name in channel}
-            if role is not None or options or channel != defaults:
+            known: dict[str, Any] = {**CHANNEL}
+            if role is not None or options or any(channel[name] != known[name] for name in channel):
                 raise TypeError("a link that is open has its options already")
             self.link = link
             self._check()
@@ -113,6 +113,9 @@ class _End(Generic[T]):
 
     def __exit__(self, *args: object) -> None:
         self.close()
+
+    def __reduce__(self) -> Any:
+        return self.link.__reduce__()  # refuses, in words
 
     def __repr__(self) -> str:
         return f"<{self.__class__.__name__} of {self.type.text}, {self.link!r}>"
