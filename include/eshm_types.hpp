@@ -280,6 +280,7 @@ inline constexpr std::uint64_t type_fingerprint = fnv1a(type_text<T>);
     return #Type;                                                                   \
   }                                                                                 \
   static_assert(::eshm::detail::check_struct<Type>());                              \
+  static_assert(::eshm::detail::type_text_length<Type>() > 0); /* asks for each field */ \
   static_assert(::eshm::is_described<Type>,                                         \
                 "ESHM_DESCRIBE must stand in the type's own namespace, before its first use")
 

@@ -63,7 +63,7 @@ TEST(Defaults, AreThoseThatProgramsRelyOn) {
   };
   for (const ESHMChannelConfig& channel : {config.m2s, config.s2m}) {
     rows.push_back({"delivery", channel.delivery, ESHM_DELIVERY_LATEST});
-    rows.push_back({"max_borrows", channel.max_borrows, 1});
+    rows.push_back({"max_borrows", channel.max_borrows, 2});
     rows.push_back({"max_loans", channel.max_loans, 1});
     rows.push_back({"reserved", channel.reserved, 0});
     rows.push_back({"max_message_size", channel.max_message_size, 4096});
