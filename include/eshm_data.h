@@ -169,7 +169,8 @@ struct ESHMType {
 struct ESHMChannelConfig {
   enum ESHMDelivery delivery;
   uint32_t max_borrows;      /* messages borrowed at once, 0 .. ESHM_MAX_BORROWS. A loop that
-                              * takes the next one before it lets the last one go needs 2 */
+                              * takes the next one before it lets the last one go needs 2,
+                              * the default (a default link takes up to 72 KiB of memory) */
   uint32_t max_loans;        /* messages loaned at once, 0 .. ESHM_MAX_LOANS */
   uint32_t reserved;         /* 0; the only room for new fields */
   uint64_t max_message_size; /* bytes, 1 .. INT32_MAX */

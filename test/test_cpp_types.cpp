@@ -126,7 +126,7 @@ TEST(CppTypes, SixtyFourFieldsAreDescribed) {
 }
 
 TEST(CppTypes, InheritedFieldsAreDescribedByTheStructThatHasThem) {
-  EXPECT_EQ(eshm::type_text<Inherits>, "Inherits{i8:i8@0,f64:f64@48}64");
+  EXPECT_EQ(eshm::type_text<Inherits>, "Inherits{i8:i8@0,f64:f64@40}56");
 }
 
 TEST(TypeText, NamesEachFieldWithKindAndOffset) {
