@@ -300,6 +300,8 @@ def test_repr_tells_name_role_peer_and_sizes(name):
             "reads up to 4096 bytes>"
         )
         with Receiver(name, Pose, s2m=None, **OPTIONS) as receiver:
+            while master.get_remote_state() is not eshm.PeerState.ALIVE:
+                time.sleep(0.001)
             assert "peer ALIVE" in repr(master)
             assert repr(receiver).startswith("<Receiver of Pose{x:f64@0,y:f64@8}16, <ESHM ")
     assert repr(master) == f"<ESHM {name!r} closed>"
