@@ -262,7 +262,7 @@ class _NumpyCodec:
         """Field by field, by name; to_bytes where one is not of plain numbers or does not fit."""
         if value.shape != self._shape or set(value.dtype.names) != set(self._dtype.names):
             return to_bytes(self._layout, value)
-        record = self._numpy.zeros(self._shape, self._dtype)
+        record: Any = self._numpy.zeros(self._shape, self._dtype)
         for field in self._layout.fields:
             if field.layout.kind in ("", "char"):
                 return to_bytes(self._layout, value)

@@ -305,8 +305,9 @@ def _members(value: Any) -> Optional[Tuple[Any, Callable[[str], Any]]]:
     """The names of a record's fields, and what gives one's value; None if it is no record."""
     if isinstance(value, collections.abc.Mapping):
         return value.keys(), value.__getitem__
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value)]
+    kind: Any = type(value)
+    if dataclasses.is_dataclass(kind):
+        names = [field.name for field in dataclasses.fields(kind)]
         return names, lambda name: getattr(value, name)
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, (numpy.ndarray, numpy.void)):
@@ -314,7 +315,7 @@ def _members(value: Any) -> Optional[Tuple[Any, Callable[[str], Any]]]:
         if names is None or value.shape != () or _is_masked(value, numpy):
             return None
         return names, lambda name: value[name]
-    if is_ctype(type(value)) and hasattr(value, "_fields_"):
+    if is_ctype(kind) and hasattr(value, "_fields_"):
         return _ctypes_members(value)
     return None
 

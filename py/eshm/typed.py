@@ -14,6 +14,7 @@ from ._link import ESHM, Channel
 from ._records import RecordType, fingerprint_of
 
 T = TypeVar("T")
+_Record = TypeVar("_Record")
 _Self = TypeVar("_Self", bound="_End[Any]")
 
 _MISMATCH = -19
@@ -175,9 +176,9 @@ class Sender(_End[T]):
 
     @overload
     def __init__(
-        self: Sender[T],
+        self: Sender[_Record],
         link: Union[str, ESHM],
-        type: Type[T],
+        type: Type[_Record],
         role: Union[ESHMRole, str, None] = None,
         *,
         delivery: Union[Delivery, str] = ...,
@@ -247,9 +248,9 @@ class Receiver(_End[T]):
 
     @overload
     def __init__(
-        self: Receiver[T],
+        self: Receiver[_Record],
         link: Union[str, ESHM],
-        type: Type[T],
+        type: Type[_Record],
         role: Union[ESHMRole, str, None] = None,
         *,
         delivery: Union[Delivery, str] = ...,
