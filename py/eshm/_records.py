@@ -9,6 +9,7 @@ error shows both texts.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import operator
 import struct
 from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Tuple
@@ -71,7 +72,8 @@ def _getter(paths: List[str]) -> Any:
     return operator.attrgetter(*paths) if paths else lambda value: ()
 
 
-_TYPES = {"f": float, "i": int, "u": int, "b": bool, "c": bytes}
+_ELEMENTS = {"f": float, "i": int, "u": int, "b": bool}
+_TYPES = {**_ELEMENTS, "c": bytes}
 
 
 class _Unseen:
@@ -114,14 +116,14 @@ class _DataclassCodec(_Unseen):
         nested = list(_nested(layout))
         self._nested = _getter([path for path, _ in nested]) if nested else None
         self._nested_types = tuple(cls for _, cls in nested)
-        # (index, layout) of those leaves that struct alone would pad, cut or refuse.
-        self._special = [
-            (index, leaf.layout)
+        # Those leaves that struct alone would pad, cut or refuse: (index, dims, type of the
+        # elements); without a type, one text of up to dims[0] bytes.
+        self._special: List[Tuple[int, Tuple[int, ...], Optional[type]]] = [
+            (index, leaf.layout.dims, _ELEMENTS.get(leaf.layout.kind[0]))
             for index, leaf in enumerate(leaves)
             if leaf.layout.dims or leaf.layout.kind == "char"
         ]
-        # A class that is made by position, with plain numbers alone.
-        self._is_flat = not nested and not self._special and _takes_positions(self._cls, leaves)
+        self._make = _maker(layout)
 
     def pack(self, value: Any) -> Any:
         if type(value) is self._cls:
@@ -140,57 +142,67 @@ class _DataclassCodec(_Unseen):
         """With the elements of arrays in their place; () if struct must not pack them."""
         values: List[Any] = []
         done = 0
-        for index, layout in self._special:
+        for index, dims, kind in self._special:
             values += flat[done:index]
             done = index + 1
             item = flat[index]
-            if layout.kind == "char":
-                if len(layout.dims) > 1:
+            if kind is not None:
+                if not _collect(dims, kind, item, values):
                     return []
-                if not layout.dims and len(item) != 1:
-                    return []
-                if layout.dims and (len(item) > layout.dims[0] or item[-1:] == b"\0"):
-                    return []
-                values.append(item)
-            elif not _collect(layout.dims, _TYPES[layout.kind[0]], item, values):
+                continue
+            if len(dims) > 1 or (len(item) > dims[0] or item[-1:] == b"\0" if dims else len(item) != 1):
                 return []
+            values.append(item)
         values += flat[done:]
         return values
 
     def unpack(self, data: Any) -> Any:
-        if self._is_flat:
-            return self._cls(*self._struct.unpack(data))
-        return self._build(self._layout, iter(self._struct.unpack(data)))
-
-    def _build(self, layout: Layout, flat: Iterator[Any]) -> Any:
-        if not layout.kind:
-            values = {f.name: self._build(f.layout, flat) for f in layout.fields}
-            return layout.cls(**values)
-        if layout.is_text:
-            return next(flat).rstrip(b"\0")
-        if not layout.dims:
-            return next(flat)
-        element = layout.element
-        if not element.dims:
-            return [next(flat) for _ in range(layout.dims[0])]
-        return [self._build(element, flat) for _ in range(layout.dims[0])]
+        return self._make(iter(self._struct.unpack(data)))
 
 
-def _takes_positions(cls: Any, leaves: List[_Leaf]) -> bool:
+def _maker(layout: Layout) -> Callable[[Iterator[Any]], Any]:
+    """What makes a value of the numbers and bytes objects that come next."""
+    if layout.kind and not layout.dims:
+        return next
+    if layout.is_text:
+        return lambda flat: next(flat).rstrip(b"\0")
+    if layout.kind:
+        count = layout.dims[0]
+        if len(layout.dims) == 1:
+            return lambda flat: list(itertools.islice(flat, count))
+        inner = _maker(layout.element)
+        return lambda flat: [inner(flat) for _ in range(count)]
+    cls = layout.cls
+    names = [field.name for field in layout.fields]
+    makers = [_maker(field.layout) for field in layout.fields]
+    if not _takes_positions(cls, names):
+        return lambda flat: cls(**{name: make(flat) for name, make in zip(names, makers)})
+    if all(make is next for make in makers):
+        fields = len(names)
+        return lambda flat: cls(*itertools.islice(flat, fields))
+    return lambda flat: cls(*[make(flat) for make in makers])
+
+
+def _takes_positions(cls: Any, names: List[str]) -> bool:
     import inspect
 
-    parameters = list(inspect.signature(cls).parameters.values())[: len(leaves)]
-    return [p.name for p in parameters] == [leaf.path for leaf in leaves] and all(
+    parameters = list(inspect.signature(cls).parameters.values())[: len(names)]
+    return [p.name for p in parameters] == names and all(
         p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for p in parameters
     )
+
+
+_LIST = {list}
 
 
 def _collect(dims: Tuple[int, ...], kind: type, item: Any, values: List[Any]) -> bool:
     """Appends the elements of nested lists; False where they are not of the shape and kind."""
     if type(item) is not list or len(item) != dims[0]:
         return False
-    if len(dims) > 1:
-        return all(_collect(dims[1:], kind, inner, values) for inner in item)
+    for count in dims[1:]:
+        if set(map(type, item)) != _LIST or set(map(len, item)) != {count}:
+            return False
+        item = list(itertools.chain.from_iterable(item))
     if set(map(type, item)) != {kind}:
         return False
     values += item
@@ -251,7 +263,7 @@ class _NumpyCodec:
                 return value if value.flags.c_contiguous else value.copy()
             # An array of one record is how numpy users write a record.
             if value.shape == (1,) and not self._shape and value.dtype.names is not None:
-                return self.pack(value.reshape(()))
+                return value if value.dtype == self._dtype else self.pack(value.reshape(()))
             if value.dtype.names is not None and self._dtype.names is not None:
                 return self._pack_fields(value)
         elif kind is self._void and value.dtype == self._dtype:
