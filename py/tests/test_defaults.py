@@ -121,7 +121,7 @@ def test_the_guide_has_every_method_with_a_default():
 
 
 def test_the_stub_states_the_methods_defaults():
-    stub = ast.parse(pathlib.Path(_native.__file__).with_name("_native.pyi").read_text())
+    stub = ast.parse(pathlib.Path(eshm.__file__).with_name("_native.pyi").read_text())
     (link,) = (n for n in stub.body if isinstance(n, ast.ClassDef) and n.name == "Link")
     compared = 0
     for method in link.body:
