@@ -134,7 +134,9 @@ def of_dtype(dtype: Any, where: str = "") -> Layout:
     if dtype.kind == "S" and dtype.itemsize > 0:
         return scalar("char", () if dtype.itemsize == 1 else (dtype.itemsize,))
     if not dtype.isnative:
-        _refuse(where, f"{dtype!r} has another byte order than this machine; use .newbyteorder('=')")
+        _refuse(
+            where, f"{dtype!r} has another byte order than this machine; use .newbyteorder('=')"
+        )
     kind = "bool" if dtype.kind == "b" else f"{dtype.kind}{dtype.itemsize * 8}"
     if dtype.kind not in "iufb" or kind not in KINDS:
         _refuse(where, f"{dtype!r} is not a plain number: one of {', '.join(KINDS)}")

@@ -150,7 +150,9 @@ class _DataclassCodec(_Unseen):
                 if not _collect(dims, kind, item, values):
                     return []
                 continue
-            if len(dims) > 1 or (len(item) > dims[0] or item[-1:] == b"\0" if dims else len(item) != 1):
+            if len(dims) > 1 or (
+                len(item) > dims[0] or item[-1:] == b"\0" if dims else len(item) != 1
+            ):
                 return []
             values.append(item)
         values += flat[done:]

@@ -185,7 +185,9 @@ def test_negative_into_unsigned_is_refused(record, kind):
 
 @every_record
 @pytest.mark.parametrize("kind", KINDS[:8])
-@pytest.mark.parametrize("value", [0.5, math.nan, math.inf, -math.inf, numpy.float32(0.5)], ids=repr)
+@pytest.mark.parametrize(
+    "value", [0.5, math.nan, math.inf, -math.inf, numpy.float32(0.5)], ids=repr
+)
 def test_a_float_that_is_no_integer_is_refused_by_integers(record, kind, value):
     refused(ValueError, record, kind, value)
 
@@ -523,7 +525,8 @@ SAME_NAMES = {
     "record of other order": numpy.array([(3, 1, 2)], TURNED)[0],
     "record array": numpy.rec.array([(3, 1, 2)], TURNED)[0],
     "padded": numpy.array(
-        (1, 2, 3), numpy.dtype({"names": ["x", "y", "yaw"], "formats": ["f8"] * 3, "offsets": [8, 24, 40]})
+        (1, 2, 3),
+        numpy.dtype({"names": ["x", "y", "yaw"], "formats": ["f8"] * 3, "offsets": [8, 24, 40]}),
     ),
 }
 
@@ -749,7 +752,9 @@ def test_a_text_describes_inherited_fields_padding_and_packing():
 
     loose = numpy.dtype([("a", "u1"), ("b", "u4")], align=True)
     tight = numpy.dtype([("a", "u1"), ("b", "u4")])
-    long = numpy.dtype({"names": ["a", "b"], "formats": ["u1", "u4"], "offsets": [0, 4], "itemsize": 12})
+    long = numpy.dtype(
+        {"names": ["a", "b"], "formats": ["u1", "u4"], "offsets": [0, 4], "itemsize": 12}
+    )
     texts = [RecordType.of(one, "R").text for one in (Packed, tight, Derived, loose, long)]
     assert texts == [
         "R{a:u8@0,b:u32@1}5",

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import ctypes
 import dataclasses
 import inspect
 import multiprocessing
@@ -176,8 +177,6 @@ def test_a_message_too_large_names_the_way_out(pair):
 
 # ---- untyped writes ----------------------------------------------------------------------
 
-import ctypes  # noqa: E402
-
 
 class WithPointer(ctypes.Structure):
     _fields_ = [("number", ctypes.c_int), ("next", ctypes.c_void_p)]
@@ -338,7 +337,9 @@ def test_ends_are_generic():
     assert typing.get_origin(Sender[Pose]) is Sender
 
 
-@pytest.mark.parametrize("kind", [ESHM, Channel, Sender, Receiver, RecordType], ids=lambda k: k.__name__)
+@pytest.mark.parametrize(
+    "kind", [ESHM, Channel, Sender, Receiver, RecordType], ids=lambda k: k.__name__
+)
 def test_help_says_what_every_public_call_is_for(kind):
     assert kind.__doc__
     for name, member in inspect.getmembers(kind):
@@ -371,7 +372,9 @@ except TypeError as error:
 # ---- copies, pickles, processes --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("copying", [pickle.dumps, copy.copy, copy.deepcopy], ids=lambda c: c.__name__)
+@pytest.mark.parametrize(
+    "copying", [pickle.dumps, copy.copy, copy.deepcopy], ids=lambda c: c.__name__
+)
 def test_a_copy_of_a_link_is_refused_with_the_way_out(name, copying):
     with ESHM(name) as link:
         with pytest.raises(TypeError, match="[Hh]and its name over"):
@@ -487,13 +490,19 @@ def test_an_awaited_write_waits_for_room(name):
         await writing
         return got
 
-    with ESHM(name, "master", m2s=queue, **OPTIONS) as master, ESHM(name, "slave", **OPTIONS) as slave:
+    with (
+        ESHM(name, "master", m2s=queue, **OPTIONS) as master,
+        ESHM(name, "slave", **OPTIONS) as slave,
+    ):
         assert asyncio.run(main(master, slave)) == list(range(500))
 
 
 def test_an_awaited_write_times_out_and_loses_nothing(name):
     queue = Channel("queue", max_message_size=64, queue_capacity=4096)
-    with ESHM(name, "master", m2s=queue, **OPTIONS) as master, ESHM(name, "slave", **OPTIONS) as slave:
+    with (
+        ESHM(name, "master", m2s=queue, **OPTIONS) as master,
+        ESHM(name, "slave", **OPTIONS) as slave,
+    ):
         count = 0
         with pytest.raises(eshm.QueueFull):
             while True:
@@ -684,7 +693,15 @@ eshm.Sender("pose", Pose).send(5)
 """
     )
     package = pathlib.Path(eshm.__file__).parent.parent
-    command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--cache-dir", "/dev/null"]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--no-incremental",
+        "--cache-dir",
+        "/dev/null",
+    ]
     environment = {"PATH": "/usr/bin:/bin"}
     if package.name != "site-packages":  # mypy finds what is installed, and refuses it twice
         environment["MYPYPATH"] = str(package)

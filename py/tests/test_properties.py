@@ -223,7 +223,15 @@ def reader(types, tmp_path_factory):
     folder = tmp_path_factory.mktemp("reader")
     (folder / "reader.cpp").write_text(cpp_program(types))
     subprocess.run(
-        [compiler, "-std=c++17", "-O0", f"-I{INCLUDE}", "-o", folder / "reader", folder / "reader.cpp"],
+        [
+            compiler,
+            "-std=c++17",
+            "-O0",
+            f"-I{INCLUDE}",
+            "-o",
+            folder / "reader",
+            folder / "reader.cpp",
+        ],
         check=True,
     )
     running = Reader(folder / "reader")
@@ -234,8 +242,28 @@ def reader(types, tmp_path_factory):
 # ---- values --------------------------------------------------------------------------------
 
 INTERESTING = [
-    0, 1, -1, 127, 128, 255, 256, -128, -129, 2**15, 2**16, 2**24 + 1, 2**31, 2**32, 2**53 + 1,
-    2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**40,
+    0,
+    1,
+    -1,
+    127,
+    128,
+    255,
+    256,
+    -128,
+    -129,
+    2**15,
+    2**16,
+    2**24 + 1,
+    2**31,
+    2**32,
+    2**53 + 1,
+    2**63 - 1,
+    2**63,
+    2**64 - 1,
+    2**64,
+    -(2**63),
+    -(2**63) - 1,
+    10**40,
 ]
 numbers = st.one_of(
     st.sampled_from(INTERESTING),
@@ -253,8 +281,13 @@ numbers = st.one_of(
     st.integers(-9, 9).map(numpy.array),
 )
 others = st.one_of(
-    st.none(), st.text(max_size=3), st.binary(max_size=3), st.complex_numbers(max_magnitude=9),
-    st.just(numpy.datetime64("2020-01-01")), st.just(numpy.timedelta64(1, "s")), st.just([]),
+    st.none(),
+    st.text(max_size=3),
+    st.binary(max_size=3),
+    st.complex_numbers(max_magnitude=9),
+    st.just(numpy.datetime64("2020-01-01")),
+    st.just(numpy.timedelta64(1, "s")),
+    st.just([]),
 )
 
 
