@@ -279,7 +279,7 @@ TEST_P(Latest, DefaultLinkIsSmall) {
   EXPECT_LE(stats.segment_bytes, 72u * 1024u);
   struct stat file;
   ASSERT_EQ(stat(path().c_str(), &file), 0);
-  EXPECT_LE(file.st_blocks * 512, 64 * 1024);
+  EXPECT_LE(file.st_blocks * 512, 72 * 1024);
 }
 
 ESHM_ON_BOTH_BACKENDS(Latest);
