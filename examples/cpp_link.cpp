@@ -18,7 +18,10 @@ int ask(const std::string& name) {
   eshm::Link link(eshm::Config(name).role(eshm::Role::kMaster));
   for (uint32_t question = 1; question <= kQuestions; ++question) {
     uint32_t answer = 0;
-    link.write(eshm::bytes_of(question));
+    if (const auto sent = link.write(eshm::bytes_of(question)); !sent) {
+      std::printf("not sent: %s\n", sent.what());
+      return 1;
+    }
     if (const auto size = link.read(eshm::room_of(answer), 5s); !size) {
       std::printf("no answer to %u: %s\n", question, size.what());
       return 1;
@@ -37,7 +40,10 @@ int answer(const std::string& name) {
       return 1;
     }
     const uint32_t square = question * question;
-    link.write(eshm::bytes_of(square));
+    if (const auto sent = link.write(eshm::bytes_of(square)); !sent) {
+      std::printf("not sent: %s\n", sent.what());
+      return 1;
+    }
   }
   return 0;
 }

@@ -70,6 +70,12 @@ ESHMHandle* eshm_init(const ESHMConfig* config);
  * SHM_DELETE where the name could not be removed (the handle is gone then too). */
 int eshm_destroy(ESHMHandle* handle);
 
+/* The message type with this canonical text (eshm_data.h, ESHMType): computes its
+ * fingerprint. The text is not copied: it must live until eshm_init returns.
+ * Returns SUCCESS; INVALID_PARAM for NULL and for a text that is not canonical:
+ * eshm_last_error() says at which byte and what is wanted there. Threads: any. */
+int eshm_type_of(const char* text, struct ESHMType* type);
+
 /* ---- talking ------------------------------------------------------------ */
 
 /* An observer (ESHM_ROLE_OBSERVER) reads with eshm_read, _read_ex and _read_msg
@@ -217,6 +223,13 @@ int eshm_get_stats(ESHMHandle* handle, ESHMStats* stats);
 /* Set stats->struct_size before the call (eshm_data.h).
  * Returns SUCCESS; INVALID_PARAM (NULL, or a struct_size above 4096); NOT_INITIALIZED. */
 int eshm_get_stats_ex(ESHMHandle* handle, ESHMStatsEx* stats);
+
+/* One direction of the link as the process that created the segment chose it, whatever
+ * this process asked for. type.fingerprint is 0 where it is untyped; type.text is NULL.
+ * Returns SUCCESS; NO_DATA (an observer that has not found a segment); INVALID_PARAM
+ * (NULL, or no such direction); NOT_INITIALIZED. Threads: any. */
+int eshm_get_channel(ESHMHandle* handle, enum ESHMDirection direction,
+                     struct ESHMChannelConfig* channel);
 
 /* MASTER, SLAVE or OBSERVER; never AUTO. */
 int eshm_get_role(ESHMHandle* handle, enum ESHMRole* role);

@@ -2,7 +2,7 @@
 // ESHM in C++17: two processes on one host, linked through shared memory.
 //
 //   eshm::Link link(eshm::Config("cam0").role(eshm::Role::kMaster));
-//   link.write("hello"sv);
+//   if (auto sent = link.write("hello"sv); !sent) std::puts(sent.what());
 //   std::array<char, 64> answer;
 //   if (auto size = link.read(answer, 10ms)) use(answer.data(), *size);
 //   else std::puts(size.what());
@@ -144,6 +144,10 @@ class Config {
     config.shm_name = name_.c_str();
     config.thread_cpus = thread_cpus_.empty() ? nullptr : thread_cpus_.c_str();
     if (sends_.size == 0 && receives_.size == 0) return config;
+    if (c_.role == ESHM_ROLE_OBSERVER) {
+      if (sends_.size == 0) return config;  // a Receiver compares the types
+      return Status(Code::kInvalidParam, "an observer sends nothing");
+    }
     const bool is_symmetric = sends_.type.fingerprint == receives_.type.fingerprint;
     const bool is_master = c_.role == ESHM_ROLE_MASTER;
     if (!is_master && c_.role != ESHM_ROLE_SLAVE && !(c_.role == ESHM_ROLE_AUTO && is_symmetric)) {
@@ -206,7 +210,7 @@ class [[nodiscard]] Loan : public Status {
         size_(other.size_) {}
   Loan& operator=(Loan&& other) noexcept {
     if (this == &other) return *this;
-    if (data_ != nullptr) discard();
+    if (data_ != nullptr) (void)discard();
     Status::operator=(other);
     handle_ = other.handle_;
     data_ = std::exchange(other.data_, nullptr);
@@ -214,7 +218,7 @@ class [[nodiscard]] Loan : public Status {
     return *this;
   }
   ~Loan() {
-    if (data_ != nullptr) discard();
+    if (data_ != nullptr) (void)discard();
   }
 
   span<std::byte> bytes() const noexcept {
@@ -235,7 +239,7 @@ class [[nodiscard]] Loan : public Status {
  protected:
   void* data() const noexcept { return data_; }
   void refuse(Status reason) noexcept {
-    discard();
+    (void)discard();
     Status::operator=(reason);
   }
 
@@ -261,7 +265,7 @@ class [[nodiscard]] Borrow : public Status {
         is_held_(std::exchange(other.is_held_, false)) {}
   Borrow& operator=(Borrow&& other) noexcept {
     if (this == &other) return *this;
-    if (is_held_) release();
+    if (is_held_) (void)release();
     Status::operator=(other);
     view_ = other.view_;
     handle_ = other.handle_;
@@ -269,7 +273,7 @@ class [[nodiscard]] Borrow : public Status {
     return *this;
   }
   ~Borrow() {
-    if (is_held_) release();
+    if (is_held_) (void)release();
   }
 
   span<const std::byte> bytes() const noexcept {
@@ -286,7 +290,7 @@ class [[nodiscard]] Borrow : public Status {
 
  protected:
   void refuse(Status reason) noexcept {
-    release();
+    (void)release();
     Status::operator=(reason);
   }
 
@@ -557,6 +561,25 @@ class TypedEnd {
   Link* shared_ = nullptr;
 };
 
+inline constexpr Status kNotCarried{Code::kTypeMismatch,
+                                    "neither direction carries this type, which the observer was "
+                                    "to read"};
+
+// Whether each direction of an observer's link carries messages of this type.
+struct Carried {
+  bool is_known = false;  // there is a segment
+  bool by[2] = {false, false};
+
+  Carried(ESHMHandle* handle, std::uint64_t fingerprint) noexcept {
+    for (const ESHMDirection direction : {ESHM_M2S, ESHM_S2M}) {
+      ESHMChannelConfig channel = {};
+      is_known = eshm_get_channel(handle, direction, &channel) == ESHM_SUCCESS;
+      by[direction] = is_known && channel.type.fingerprint == fingerprint;
+    }
+  }
+  bool by_none() const noexcept { return is_known && !by[ESHM_M2S] && !by[ESHM_S2M]; }
+};
+
 }  // namespace detail
 
 // A Loan that holds a T, made as `T object;` makes it. There is no T where it
@@ -622,16 +645,28 @@ class Sender : public detail::TypedEnd {
 
 // Receives objects of type T; calls as those of Link. A peer that writes
 // without a type can send what is no T: kTypeMismatch, or kBufferTooSmall (then
-// it stays, and link() can read it).
+// it stays, and link() can read it). With Role::kObserver it reads the messages of
+// those directions that carry the type, and skips the others; kTypeMismatch where
+// neither carries it. An observer cannot borrow.
 template <class T>
 class Receiver : public detail::TypedEnd {
  public:
   Receiver() noexcept = default;
   static Result<Receiver> open(Config config) noexcept {
-    return owning<Receiver>(config.template receives<T>());
+    Result<Receiver> end = owning<Receiver>(config.template receives<T>());
+    if (!end) return end;
+    const Status checked = end->check_observed();
+    if (!checked) return checked;
+    return end;
   }
   static Result<Receiver> on(Link& link) noexcept {
-    return referring<Receiver>(link, link.received_fingerprint() == type_fingerprint<T>);
+    const bool fits =
+        is_observed(link) || link.received_fingerprint() == type_fingerprint<T>;
+    Result<Receiver> end = referring<Receiver>(link, fits);
+    if (!end) return end;
+    const Status checked = end->check_observed();
+    if (!checked) return checked;
+    return end;
   }
 #if ESHM_HAS_EXCEPTIONS
   explicit Receiver(Config config) : Receiver(or_throw(open(std::move(config)))) {}
@@ -645,10 +680,15 @@ class Receiver : public detail::TypedEnd {
   }
   // For a T that is large. After kTypeMismatch it is partly overwritten.
   Status read_into(T& object, Timeout timeout = kOneSecond) noexcept {
+    if (observes_) {
+      MessageInfo info = {};
+      return observe(object, info, timeout);
+    }
     return fitting(link().read(room_of(object), timeout));
   }
   // The same, and all that is known of the message.
   Status read_into(T& object, MessageInfo& info, Timeout timeout = kOneSecond) noexcept {
+    if (observes_) return observe(object, info, timeout);
     const Result<MessageInfo> read = link().read_msg(room_of(object), timeout);
     info = *read;
     return fitting({read, info.size});
@@ -660,6 +700,42 @@ class Receiver : public detail::TypedEnd {
  private:
   friend class detail::TypedEnd;
   using TypedEnd::TypedEnd;
+  static bool is_observed(Link& link) noexcept {
+    const Result<Role> role = link.role();
+    return role && *role == Role::kObserver;
+  }
+  Status check_observed() noexcept {
+    observes_ = is_observed(link());
+    const bool is_missing =
+        observes_ && detail::Carried(link().handle(), type_fingerprint<T>).by_none();
+    return is_missing ? detail::kNotCarried : Status();
+  }
+  // The next message of a direction that carries the type.
+  Status observe(T& object, MessageInfo& info, Timeout timeout) noexcept {
+    using std::chrono::steady_clock;
+    const auto end = steady_clock::now() + std::chrono::milliseconds(timeout.ms());
+    while (true) {
+      const Result<MessageInfo> read = link().read_msg(room_of(object), timeout);
+      info = *read;
+      std::unique_ptr<char[]> large;  // a message of the other direction may be
+      if (read.code() == Code::kBufferTooSmall) {
+        large.reset(new (std::nothrow) char[info.size]);
+        if (large == nullptr) return read;
+        const Result<MessageInfo> taken = link().read_msg({large.get(), info.size}, kNoWait);
+        if (!taken) continue;  // a newer one has taken its place
+        info = *taken;
+      } else if (!read) {
+        return read;
+      }
+      const detail::Carried carried(link().handle(), type_fingerprint<T>);
+      if (carried.by_none()) return detail::kNotCarried;
+      if (carried.by[info.direction == ESHM_S2M ? 1 : 0]) {
+        return large ? detail::kNotOfThisType : fitting({read, info.size});
+      }
+      if (timeout.ms() != kForEver.ms()) timeout = end - steady_clock::now();
+    }
+  }
+  bool observes_ = false;
   static Status fitting(const Result<std::size_t>& size) noexcept {
     return size && *size != sizeof(T) ? detail::kNotOfThisType : Status(size);
   }

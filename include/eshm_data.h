@@ -173,13 +173,15 @@ enum ESHMEvent {
  * sizes in bytes. Its fingerprint: FNV-1a, 64 bits. */
 struct ESHMType {
   const char* text;     /* 1 .. ESHM_MAX_TYPE_BYTES bytes, or NULL */
-  uint64_t fingerprint; /* not 0 where there is a text */
+  uint64_t fingerprint; /* that of the text, where there is one: see eshm_type_of */
 };
 
 /* One direction of a link. */
 struct ESHMChannelConfig {
   enum ESHMDelivery delivery;
-  uint32_t max_borrows;      /* messages borrowed at once, 0 .. ESHM_MAX_BORROWS */
+  uint32_t max_borrows;      /* messages borrowed at once, 0 .. ESHM_MAX_BORROWS. A loop that
+                              * takes the next one before it lets the last one go needs 2,
+                              * the default (a default link takes up to 72 KiB of memory) */
   uint32_t max_loans;        /* messages loaned at once, 0 .. ESHM_MAX_LOANS */
   uint32_t reserved;         /* 0; the only room for new fields */
   uint64_t max_message_size; /* bytes, 1 .. INT32_MAX */

@@ -91,7 +91,7 @@ using StatsEx = ESHMStatsEx;
 
 // ---- how a call ended -----------------------------------------------------------
 
-class Status {
+class [[nodiscard]] Status {
  public:
   constexpr Status() noexcept = default;
   // `reason`: static, for a failure that is found in this header.

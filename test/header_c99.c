@@ -59,6 +59,7 @@ int use_every_call(void) {
   code += eshm_update_heartbeat(link) + eshm_hold_heartbeat(link, true) +
           eshm_check_remote_alive(link, &alive);
   code += eshm_get_remote_state(link, &state) + eshm_get_role(link, &role);
+  code += eshm_get_channel(link, ESHM_M2S, &config.m2s) + eshm_type_of("A{x:i8@0}1", &config.m2s.type);
   code += eshm_get_stats(link, &stats) + eshm_get_stats_ex(link, &stats_ex);
   code += eshm_destroy(link);
   return eshm_error_string(code) != NULL && eshm_last_error(&code) != NULL &&

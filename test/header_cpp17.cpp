@@ -56,31 +56,28 @@ int use_all(eshm::Link& link);
 int use_all(eshm::Link& link) {
   std::vector<int> numbers(3);
   char buffer[8];
-  link.write(numbers, 10ms);
-  link.write("text"sv);
-  link.write(buffer, sizeof buffer);
+  bool is_ok = link.write(numbers, 10ms) && link.write("text"sv);
+  is_ok = is_ok && link.write(buffer, sizeof buffer);
   auto size = link.read(buffer, 250us);
   auto info = link.read_msg(numbers, eshm::kForEver);
   eshm::Loan loan = link.loan(8);
   for (std::byte& byte : loan.bytes()) byte = std::byte{0};
-  loan.publish(4);
+  is_ok = is_ok && loan.publish(4);
   eshm::Borrow borrow = link.borrow(2s);
   borrow = link.borrow();
-  link.on_event([count = 0](eshm::Event) mutable { ++count; });
+  is_ok = is_ok && link.on_event([count = 0](eshm::Event) mutable { ++count; });
 
   auto sender = eshm::Sender<Pose>::on(link);
   auto poses = eshm::Receiver<Pose>::open(eshm::Config("name").role(eshm::Role::kSlave));
   auto room = sender->loan();
   room->id = 1;
-  room.publish();
-  sender->write(*room);
+  is_ok = is_ok && room.publish() && sender->write(*room);
   auto in_place = poses->borrow(1ms);
   auto pose = poses->read();
-  poses->read_into(*pose, 5ms);
-  poses->read_into(*pose, *info);
+  is_ok = is_ok && poses->read_into(*pose, 5ms) && poses->read_into(*pose, *info);
 
   std::vector<eshm::Link> links;
   auto first = eshm::wait_any(links, 1s);
   auto second = eshm::wait_any({link.handle(), poses->link().handle()}, eshm::kNoWait);
-  return size && first && second && in_place->id == pose->id ? link.fd().value_or(-1) : 0;
+  return is_ok && size && first && second && in_place->id == pose->id ? link.fd().value_or(-1) : 0;
 }

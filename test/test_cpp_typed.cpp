@@ -2,6 +2,7 @@
 // eshm.hpp: senders and receivers of described types.
 #include <cstring>
 #include <optional>
+#include <vector>
 
 #include "eshm.hpp"
 #include "support/link.h"
@@ -63,6 +64,38 @@ class CppTyped : public test::LinkTest {
     return config;
   }
 };
+
+TEST_P(CppTyped, ObserverReadsTheDirectionThatCarriesTheType) {
+  Receiver<Pose> early(config_of(Role::kObserver));
+  Sender<Pose> sender(config_of(Role::kMaster).s2m(eshm::Channel().max_message_size(4096)));
+  eshm::Link slave(config_of(Role::kSlave));
+  Receiver<Pose> late(config_of(Role::kObserver));
+  const std::vector<char> large(1000, 'x');
+  ASSERT_TRUE(slave.write(large));  // larger than a Pose, and of the other direction
+  ASSERT_TRUE(sender.write({1, 2, 3}));
+  for (Receiver<Pose>* receiver : {&early, &late}) {
+    const auto pose = receiver->read();
+    ASSERT_TRUE(pose) << pose.what();
+    EXPECT_EQ(pose->id, 3u);
+    EXPECT_EQ(receiver->read(20ms).code(), Code::kTimeout);
+    EXPECT_EQ(receiver->read(eshm::kNoWait).code(), Code::kNoData);
+  }
+}
+
+TEST_P(CppTyped, ObserverOfAnotherTypeIsRefused) {
+  Sender<Pose> sender(config_of(Role::kMaster));
+  EXPECT_EQ(Receiver<Command>::open(config_of(Role::kObserver)).code(), Code::kTypeMismatch);
+  eshm::Link link(config_of(Role::kObserver));
+  EXPECT_EQ(Receiver<other_build::Pose>::on(link).code(), Code::kTypeMismatch);
+  EXPECT_TRUE(Receiver<Pose>::on(link));
+}
+
+TEST_P(CppTyped, ObserverThatWasThereFirstIsToldThatNoDirectionCarriesTheType) {
+  Receiver<Command> receiver(config_of(Role::kObserver));
+  Sender<Pose> sender(config_of(Role::kMaster));
+  ASSERT_TRUE(sender.write({1, 2, 3}));
+  EXPECT_EQ(receiver.read(20ms).code(), Code::kTypeMismatch);
+}
 
 TEST_P(CppTyped, ObjectsTravelFromMasterToSlave) {
   Sender<Pose> sender(config_of(Role::kMaster));

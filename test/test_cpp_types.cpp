@@ -72,6 +72,21 @@ struct Arrays {
 };
 ESHM_DESCRIBE(Arrays, name, matrix, pair, rows, fixed);
 
+// As many as there may be.
+struct Fields64 {
+  uint8_t q0, q1, q2, q3, q4, q5, q6, q7, q8, q9, q10, q11, q12, q13, q14, q15, q16, q17, q18,
+    q19, q20, q21, q22, q23, q24, q25, q26, q27, q28, q29, q30, q31, q32, q33, q34, q35, q36, q37,
+    q38, q39, q40, q41, q42, q43, q44, q45, q46, q47, q48, q49, q50, q51, q52, q53, q54, q55, q56,
+    q57, q58, q59, q60, q61, q62, q63;
+};
+ESHM_DESCRIBE(Fields64, q0, q1, q2, q3, q4, q5, q6, q7, q8, q9, q10, q11, q12, q13, q14, q15, q16,
+    q17, q18, q19, q20, q21, q22, q23, q24, q25, q26, q27, q28, q29, q30, q31, q32, q33, q34, q35,
+    q36, q37, q38, q39, q40, q41, q42, q43, q44, q45, q46, q47, q48, q49, q50, q51, q52, q53, q54,
+    q55, q56, q57, q58, q59, q60, q61, q62, q63);
+
+struct Inherits : Kinds {};
+ESHM_DESCRIBE(Inherits, i8, f64);
+
 struct Track {
   robot::Pose pose;
   robot::Point points[2][3];
@@ -104,6 +119,16 @@ using eshm::type_text;
 static_assert(type_text<robot::Pose> == "Pose{x:f64@0,y:f64@8,id:u32@16}24");
 static_assert(type_fingerprint<robot::Pose> == eshm::fnv1a(type_text<robot::Pose>));
 static_assert(eshm::is_described<robot::Pose> && !eshm::is_described<Undescribed>);
+
+TEST(CppTypes, SixtyFourFieldsAreDescribed) {
+  const std::string_view text = eshm::type_text<Fields64>;
+  EXPECT_EQ(text.substr(0, 29), "Fields64{q0:u8@0,q1:u8@1,q2:u");
+  EXPECT_EQ(text.substr(text.size() - 13), ",q63:u8@63}64");
+}
+
+TEST(CppTypes, InheritedFieldsAreDescribedByTheStructThatHasThem) {
+  EXPECT_EQ(eshm::type_text<Inherits>, "Inherits{i8:i8@0,f64:f64@40}56");
+}
 
 TEST(TypeText, NamesEachFieldWithKindAndOffset) {
   EXPECT_EQ(type_text<Kinds>,
@@ -218,7 +243,7 @@ TEST(TypedConfig, AsksForAlignedPayloadsWhereTheTypeNeedsThem) {
 }
 
 TEST(TypedConfig, RefusesARoleThatLeavesTheDirectionOpen) {
-  for (Role role : {Role::kAuto, Role::kObserver}) {
+  for (Role role : {Role::kAuto}) {
     const auto config = Config("name").role(role).sends<Pose>().c_config();
     EXPECT_EQ(config.code(), eshm::Code::kInvalidParam);
     EXPECT_NE(std::string_view(config.what()).find("Role::kMaster or Role::kSlave"),

@@ -140,6 +140,8 @@ TEST_P(Errors, NullHandleIsRefusedByEveryCall) {
   size_t bytes = 0;
   bool alive = false;
   void* data = buffer;
+  ESHMChannelConfig channel = {};
+  ESHMType type = {};
   ESHMRole role;
   ESHMPeerState state;
   ESHMStats stats;
@@ -169,6 +171,10 @@ TEST_P(Errors, NullHandleIsRefusedByEveryCall) {
       [&] { return eshm_get_stats(nullptr, &stats); },
       [&] { return eshm_get_stats_ex(nullptr, &stats_ex); },
       [&] { return eshm_get_role(nullptr, &role); },
+      [&] { return eshm_get_channel(nullptr, ESHM_M2S, &channel); },
+      [&] { return eshm_type_of(nullptr, &type); },
+      [&] { return eshm_type_of("A{x:i8@0}1", nullptr); },
+      [&] { return eshm_type_of("A{x:i8@0}", &type); },
       [&] { return eshm_set_event_callback(nullptr, nullptr, nullptr); },
   };
   size_t index = 0;
@@ -190,6 +196,7 @@ TEST_P(Errors, NullForWhereTheAnswerGoesIsRefused) {
   EXPECT_EQ(eshm_get_stats(link, nullptr), ESHM_ERROR_INVALID_PARAM);
   EXPECT_EQ(eshm_get_stats_ex(link, nullptr), ESHM_ERROR_INVALID_PARAM);
   EXPECT_EQ(eshm_get_role(link, nullptr), ESHM_ERROR_INVALID_PARAM);
+  EXPECT_EQ(eshm_get_channel(link, ESHM_S2M, nullptr), ESHM_ERROR_INVALID_PARAM);
 }
 
 TEST_P(Errors, NullDataOrBufferWithASizeIsRefused) {

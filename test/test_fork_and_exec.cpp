@@ -33,6 +33,7 @@ void check_that_all_calls_are_refused(ESHMHandle* link) {
   ESHMStats stats = {};
   ESHMStatsEx more = {};
   ESHMRole role = ESHM_ROLE_AUTO;
+  ESHMChannelConfig channel = {};
   CHILD_IS_REFUSED(eshm_write(link, "x", 1));
   CHILD_CHECK(last_error_code() == ESHM_ERROR_NOT_INITIALIZED);
   CHILD_CHECK(last_error().find("fork") != std::string::npos);
@@ -47,6 +48,7 @@ void check_that_all_calls_are_refused(ESHMHandle* link) {
   CHILD_IS_REFUSED(eshm_get_stats(link, &stats));
   CHILD_IS_REFUSED(eshm_get_stats_ex(link, &more));
   CHILD_IS_REFUSED(eshm_get_role(link, &role));
+  CHILD_IS_REFUSED(eshm_get_channel(link, ESHM_M2S, &channel));
   CHILD_IS_REFUSED(eshm_set_event_callback(link, nullptr, nullptr));
   CHILD_IS_REFUSED(eshm_destroy(link));
 }

@@ -70,7 +70,7 @@ TEST_P(Log, EventWaitsForTheFirstListenerThoughItsLineIsUntold) {
 // The next master takes larger messages of another type: the slave stays away.
 TEST_P(Log, SlaveThatIsRefusedByItsNextMasterTellsWhy) {
   ESHMConfig typed = config(ESHM_ROLE_MASTER);
-  typed.m2s.type = {"A{x:f64@0}8", 1};
+  ASSERT_EQ(eshm_type_of("A{x:f64@0}8", &typed.m2s.type), ESHM_SUCCESS);
   Child first = obeying(typed);
   ASSERT_EQ(first.hear(), "open");
   ESHMConfig as_slave = for_ever(typed);
@@ -80,7 +80,7 @@ TEST_P(Log, SlaveThatIsRefusedByItsNextMasterTellsWhy) {
   const Link slave = open_link(as_slave);
   ASSERT_TRUE(slave) << last_error();
   first.kill_now();
-  typed.m2s.type = {"A{x:f32@0}4", 2};
+  ASSERT_EQ(eshm_type_of("A{x:f32@0}4", &typed.m2s.type), ESHM_SUCCESS);
   const Link next = open_link(typed);
   ASSERT_TRUE(next) << last_error();
   lines.wait_for("x:f32@0 there, x:f64@0 here", ESHM_LOG_WARNING);

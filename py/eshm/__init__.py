@@ -9,7 +9,7 @@ with eshm.ESHM("cam0") as link:
 from __future__ import annotations
 
 import atexit as _atexit
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, List, Optional
 
 from . import _native
 from ._enums import (
@@ -116,6 +116,10 @@ def __getattr__(name: str) -> Any:
 
         return getattr(typed, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> List[str]:
+    return sorted([*__all__, "__all__", "__doc__", "__file__", "__name__", "__version__"])
 
 
 def _at_exit() -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from . import _native
 from ._enums import Event
@@ -20,10 +20,9 @@ from ._enums import Event
 if TYPE_CHECKING:
     import logging
 
-_Link = TypeVar("_Link", bound=_native.Link)
-
-# By the link's id, which is never used again.
-_callbacks: dict[int, tuple[weakref.ref[Any], Callable[[Any, Event], object]]] = {}
+# By the link's id, which is never used again. The callback is kept by the link alone:
+# what refers to both must not live as long as this module.
+_links: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 _logger: Optional[logging.Logger] = None
 _thread: Optional[threading.Thread] = None
 _started_in = 0  # PID: a forked child does not have the thread
@@ -53,9 +52,9 @@ def _deliver_log_line(level: int, text: str) -> None:
 
 
 def _deliver_event(link_id: int, event: int) -> None:
-    reference, callback = _callbacks.get(link_id, (None, None))
-    link = reference() if reference is not None else None
-    if link is not None and callback is not None:
+    link = _links.get(link_id)
+    callback = None if link is None else link._callback
+    if callback is not None:
         callback(link, Event(event))
 
 
@@ -75,18 +74,20 @@ def _start() -> None:
             _thread.start()
 
 
-def set_callback(link: _Link, callback: Optional[Callable[[_Link, Event], object]]) -> None:
+def set_callback(link: Any, callback: Optional[Callable[[Any, Event], object]]) -> None:
     if callback is None:
         link._listen(False)
-        _callbacks.pop(link._id, None)
+        _links.pop(link._id, None)
+        link._callback = None
         return
-    link_id = link._id
-    _callbacks[link_id] = (
-        weakref.ref(link, lambda _: _callbacks.pop(link_id, None)),
-        callback,
-    )
     _start()
-    link._listen(True)
+    former, link._callback = link._callback, callback
+    _links[link._id] = link
+    try:
+        link._listen(True)
+    except BaseException:
+        link._callback = former
+        raise
 
 
 def set_logger(logger: Optional[logging.Logger]) -> None:

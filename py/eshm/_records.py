@@ -1,37 +1,32 @@
 # SPDX-License-Identifier: MIT
-"""Record types: the layout of a message's fields, and values to bytes and back.
+"""Record types: a declaration's canonical text and fingerprint, values to bytes and back.
 
-A record type is made from a numpy dtype, a ctypes.Structure or a dataclass of
-plain numbers. Its canonical text gives name, kind and offset of every field, as
-in `Pose{x:f64@0,y:f64@8,id:u32@16}24`. The text's FNV-1a fingerprint is stored
-in the segment, so that a process in C++ or Python with another layout is
-refused, and the error shows both texts.
+The canonical text gives name, kind and offset of every field, as in
+`Pose{x:f64@0,y:f64@8,id:u32@16}24`. The text's FNV-1a fingerprint is stored in the
+segment, so that a process in C++ or Python with another layout is refused, and the
+error shows both texts.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
+import itertools
+import operator
 import struct
-import sys
-import typing
-from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Tuple
 
-# kind: (bytes, code of the struct module)
-_KINDS = {
-    "i8": (1, "b"),
-    "i16": (2, "h"),
-    "i32": (4, "i"),
-    "i64": (8, "q"),
-    "u8": (1, "B"),
-    "u16": (2, "H"),
-    "u32": (4, "I"),
-    "u64": (8, "Q"),
-    "f32": (4, "f"),
-    "f64": (8, "d"),
-    "bool": (1, "?"),
-    "char": (1, "s"),
-}
+from ._layouts import (
+    KINDS,
+    PLAIN_TYPES,
+    Field,
+    Layout,
+    is_ctype,
+    of_ctype,
+    of_dataclass,
+    of_dtype,
+    scalar,
+)
+from ._values import exact_array, to_bytes
 
 
 def fingerprint_of(text: str) -> int:
@@ -42,236 +37,256 @@ def fingerprint_of(text: str) -> int:
     return value
 
 
-# ---- layouts ---------------------------------------------------------------------
-
-
-class _Layout(NamedTuple):
-    """A scalar kind or a struct's fields; with `dims`, an array of them."""
-
-    kind: str  # "" for a struct
-    fields: Tuple[_Field, ...]
-    dims: Tuple[int, ...]
-    element_size: int
-    alignment: int
-    cls: Any = None  # the dataclass of a struct
-
-    @property
-    def size(self) -> int:
-        size = self.element_size
-        for count in self.dims:
-            size *= count
-        return size
-
-    @property
-    def text(self) -> str:
-        inner = self.kind
-        if not inner:
-            inner = "{%s}" % ",".join(
-                f"{field.name}:{field.layout.text}@{field.offset}" for field in self.fields
-            )
-        return inner + "".join(f"[{count}]" for count in self.dims)
-
-
-class _Field(NamedTuple):
-    name: str
-    layout: _Layout
-    offset: int
-
-
-def _scalar(kind: str, dims: Tuple[int, ...] = ()) -> _Layout:
-    size = _KINDS[kind][0]
-    return _Layout(kind, (), dims, size, size)
-
-
-def _of_dtype(dtype: Any) -> _Layout:
-    if dtype.subdtype is not None:
-        base, shape = dtype.subdtype
-        inner = _of_dtype(base)
-        return inner._replace(dims=tuple(shape) + inner.dims)
-    if dtype.names is not None:
-        fields = tuple(
-            _Field(name, _of_dtype(dtype.fields[name][0]), dtype.fields[name][1])
-            for name in dtype.names
-        )
-        return _Layout("", fields, (), dtype.itemsize, dtype.alignment)
-    if dtype.kind == "S" and dtype.itemsize > 0:
-        return _scalar("char", () if dtype.itemsize == 1 else (dtype.itemsize,))
-    if dtype.kind not in "iufb" or not dtype.isnative:
-        raise TypeError(f"{dtype!r} is not a plain number of this machine")
-    kind = "bool" if dtype.kind == "b" else f"{dtype.kind}{dtype.itemsize * 8}"
-    if kind not in _KINDS:
-        raise TypeError(f"{dtype!r} is not a kind of number that C++ shares")
-    return _scalar(kind)
-
-
-def _of_ctype(ctype: Any) -> _Layout:
-    import ctypes
-
-    if issubclass(ctype, ctypes.Array):
-        inner = _of_ctype(ctype._type_)
-        return inner._replace(dims=(ctype._length_, *inner.dims))
-    if issubclass(ctype, ctypes.Structure):
-        fields = []
-        for entry in ctype._fields_:
-            if len(entry) != 2:
-                raise TypeError(f"{ctype.__name__}.{entry[0]} is a bit field")
-            offset = getattr(ctype, entry[0]).offset
-            fields.append(_Field(entry[0], _of_ctype(entry[1]), offset))
-        size, alignment = ctypes.sizeof(ctype), ctypes.alignment(ctype)
-        return _Layout("", tuple(fields), (), size, alignment)
-    code = getattr(ctype, "_type_", None)
-    if code == "?":
-        return _scalar("bool")
-    if code == "c":
-        return _scalar("char")
-    size = ctypes.sizeof(ctype)
-    if code in ("f", "d"):
-        return _scalar(f"f{size * 8}")
-    if isinstance(code, str) and code in "bhilq":
-        return _scalar(f"i{size * 8}")
-    if isinstance(code, str) and code in "BHILQ":
-        return _scalar(f"u{size * 8}")
-    raise TypeError(f"{ctype!r} is not a plain number")
-
-
-def _of_kind_text(text: str) -> _Layout:
-    match = re.fullmatch(r"(\w+)((?:\[[1-9][0-9]*\])*)", text)
-    if match is None or match.group(1) not in _KINDS:
-        raise TypeError(f"{text!r} is not a kind: one of {', '.join(_KINDS)}, perhaps with [N]")
-    return _scalar(match.group(1), tuple(int(n) for n in re.findall(r"\d+", match.group(2))))
-
-
-def _of_annotation(annotation: Any) -> _Layout:
-    for extra in getattr(annotation, "__metadata__", ()):
-        if isinstance(extra, str):
-            return _of_kind_text(extra)
-    plain = {bool: "bool", int: "i64", float: "f64"}
-    if annotation in plain:
-        return _scalar(plain[annotation])
-    if dataclasses.is_dataclass(annotation):
-        return _of_dataclass(annotation)
-    if _is_ctype(annotation) and isinstance(getattr(annotation, "_type_", None), str):
-        return _of_ctype(annotation)
-    raise TypeError(
-        f'{annotation!r} is not a plain number: bool, int, float, Annotated[int, "u32"], '
-        "a ctypes number or another such dataclass"
-    )
-
-
-def _of_dataclass(cls: Any) -> _Layout:
-    """The layout that a C compiler gives a struct of these fields."""
-    hints = typing.get_type_hints(cls, include_extras=True)
-    fields = []
-    end, alignment = 0, 1
-    for field in dataclasses.fields(cls):
-        layout = _of_annotation(hints[field.name])
-        offset = -(-end // layout.alignment) * layout.alignment
-        fields.append(_Field(field.name, layout, offset))
-        end = offset + layout.size
-        alignment = max(alignment, layout.alignment)
-    size = -(-end // alignment) * alignment
-    return _Layout("", tuple(fields), (), size, alignment, cls)
-
-
-def _is_ctype(thing: Any) -> bool:
-    ctypes = sys.modules.get("ctypes")
-    # _SimpleCData, Structure and Array share a base class without a public name.
-    return ctypes is not None and isinstance(thing, type) and hasattr(thing, "from_buffer_copy")
-
-
 # ---- values and bytes ------------------------------------------------------------
 
 
-class _Codec:
-    """Converts dataclass values to bytes and back by one struct.Struct."""
+class _Leaf(NamedTuple):
+    """A scalar, a text or an array of them in a dataclass."""
 
-    def __init__(self, layout: _Layout) -> None:
-        codes: List[str] = []
-        end = self._collect(layout, 0, 0, codes)
-        self._struct = struct.Struct("=" + "".join(codes) + f"{layout.size - end}x")
-        self._layout = layout
+    path: str  # as for operator.attrgetter
+    layout: Layout
+    offset: int
 
-    def _collect(self, layout: _Layout, offset: int, end: int, codes: List[str]) -> int:
-        if layout.kind:
-            codes.append(f"{offset - end}x")
-            count = layout.size // layout.element_size
-            codes.append(f"{count}{_KINDS[layout.kind][1]}")
-            return offset + layout.size
-        for field in layout.fields:
-            end = self._collect(field.layout, offset + field.offset, end, codes)
-        return end
 
-    def pack(self, value: Any) -> bytes:
-        flat: List[Any] = []
-        self._flatten(self._layout, value, flat)
-        return self._struct.pack(*flat)
-
-    def _flatten(self, layout: _Layout, value: Any, flat: List[Any]) -> None:
-        if not layout.kind:
-            for field in layout.fields:
-                self._flatten(field.layout, getattr(value, field.name), flat)
-        elif layout.kind == "char" or not layout.dims:
-            flat.append(value)
+def _leaves(layout: Layout, path: str = "", offset: int = 0) -> Iterator[_Leaf]:
+    for field in layout.fields:
+        inside = path + field.name
+        if field.layout.kind:
+            yield _Leaf(inside, field.layout, offset + field.offset)
         else:
-            self._flatten_array(layout.dims, value, flat)
+            yield from _leaves(field.layout, inside + ".", offset + field.offset)
 
-    def _flatten_array(self, dims: Tuple[int, ...], value: Any, flat: List[Any]) -> None:
-        if len(value) != dims[0]:
-            raise ValueError(f"an array of {dims[0]} is wanted, not of {len(value)}")
-        for item in value:
-            if len(dims) > 1:
-                self._flatten_array(dims[1:], item, flat)
+
+def _nested(layout: Layout, path: str = "") -> Iterator[Tuple[str, Any]]:
+    """Path and class of each dataclass within."""
+    for field in layout.fields:
+        if not field.layout.kind:
+            yield path + field.name, field.layout.cls
+            yield from _nested(field.layout, f"{path}{field.name}.")
+
+
+def _getter(paths: List[str]) -> Any:
+    """Gives the attributes with these paths as a tuple."""
+    if len(paths) == 1:
+        get = operator.attrgetter(paths[0])
+        return lambda value: (get(value),)
+    return operator.attrgetter(*paths) if paths else lambda value: ()
+
+
+_ELEMENTS = {"f": float, "i": int, "u": int, "b": bool}
+_TYPES = {**_ELEMENTS, "c": bytes}
+
+
+class _Unseen:
+    """What dataclasses and plain numbers have in common: no view into the segment."""
+
+    def view(self, room: Any) -> Any:
+        raise TypeError(
+            "only numpy and ctypes records can be written in place; set loan.value to a record"
+        )
+
+
+class _DataclassCodec(_Unseen):
+    """Converts dataclass values to bytes and back by one struct.Struct.
+
+    The common case is fast: each attribute has the very type of its field, and the
+    struct module checks the ranges. Everything else, to_bytes decides.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._cls = layout.cls
+        leaves = list(_leaves(layout))
+        codes: List[str] = []
+        end = 0
+        for leaf in leaves:
+            count = leaf.layout.size // leaf.layout.element_size
+            if leaf.layout.kind == "char" and len(leaf.layout.dims) > 1:
+                count = leaf.layout.dims[-1]
+                codes.append(f"{leaf.offset - end}x")
+                codes += [f"{count}s"] * (leaf.layout.size // count)
             else:
-                flat.append(item)
+                codes.append(f"{leaf.offset - end}x{count}{KINDS[leaf.layout.kind][1]}")
+            end = leaf.offset + leaf.layout.size
+        self._struct = struct.Struct("=" + "".join(codes) + f"{layout.size - end}x")
+        self._flat = _getter([leaf.path for leaf in leaves])
+        self._types = tuple(
+            list if leaf.layout.dims and not leaf.layout.is_text else _TYPES[leaf.layout.kind[0]]
+            for leaf in leaves
+        )
+        nested = list(_nested(layout))
+        self._nested = _getter([path for path, _ in nested]) if nested else None
+        self._nested_types = tuple(cls for _, cls in nested)
+        # Those leaves that struct alone would pad, cut or refuse: (index, dims, type of the
+        # elements); without a type, one text of up to dims[0] bytes.
+        self._special: List[Tuple[int, Tuple[int, ...], Optional[type]]] = [
+            (index, leaf.layout.dims, _ELEMENTS.get(leaf.layout.kind[0]))
+            for index, leaf in enumerate(leaves)
+            if leaf.layout.dims or leaf.layout.kind == "char"
+        ]
+        self._make = _maker(layout)
+
+    def pack(self, value: Any) -> Any:
+        if type(value) is self._cls:
+            try:
+                flat = self._flat(value)
+                if tuple(map(type, flat)) == self._types and (
+                    self._nested is None
+                    or tuple(map(type, self._nested(value))) == self._nested_types
+                ):
+                    return self._struct.pack(*(self._expanded(flat) if self._special else flat))
+            except (struct.error, OverflowError, AttributeError):
+                pass
+        return to_bytes(self._layout, value)
+
+    def _expanded(self, flat: Tuple[Any, ...]) -> List[Any]:
+        """With the elements of arrays in their place; () if struct must not pack them."""
+        values: List[Any] = []
+        done = 0
+        for index, dims, kind in self._special:
+            values += flat[done:index]
+            done = index + 1
+            item = flat[index]
+            if kind is not None:
+                if not _collect(dims, kind, item, values):
+                    return []
+                continue
+            if len(dims) > 1 or (
+                len(item) > dims[0] or item[-1:] == b"\0" if dims else len(item) != 1
+            ):
+                return []
+            values.append(item)
+        values += flat[done:]
+        return values
 
     def unpack(self, data: Any) -> Any:
-        return self._build(self._layout, iter(self._struct.unpack(data)))
+        return self._make(iter(self._struct.unpack(data)))
 
-    def _build(self, layout: _Layout, flat: Iterator[Any]) -> Any:
-        if not layout.kind:
-            values = {f.name: self._build(f.layout, flat) for f in layout.fields}
-            return layout.cls(**values)
-        if layout.kind == "char" or not layout.dims:
-            return next(flat)
-        return self._build_array(layout.dims, flat)
 
-    def _build_array(self, dims: Tuple[int, ...], flat: Iterator[Any]) -> List[Any]:
-        if len(dims) == 1:
-            return [next(flat) for _ in range(dims[0])]
-        return [self._build_array(dims[1:], flat) for _ in range(dims[0])]
+def _maker(layout: Layout) -> Callable[[Iterator[Any]], Any]:
+    """What makes a value of the numbers and bytes objects that come next."""
+    if layout.kind and not layout.dims:
+        return next
+    if layout.is_text:
+        return lambda flat: next(flat).rstrip(b"\0")
+    if layout.kind:
+        count = layout.dims[0]
+        if len(layout.dims) == 1:
+            return lambda flat: list(itertools.islice(flat, count))
+        inner = _maker(layout.element)
+        return lambda flat: [inner(flat) for _ in range(count)]
+    cls = layout.cls
+    names = [field.name for field in layout.fields]
+    makers = [_maker(field.layout) for field in layout.fields]
+    if not _takes_positions(cls, names):
+        return lambda flat: cls(**{name: make(flat) for name, make in zip(names, makers)})
+    if all(make is next for make in makers):
+        fields = len(names)
+        return lambda flat: cls(*itertools.islice(flat, fields))
+    return lambda flat: cls(*[make(flat) for make in makers])
+
+
+def _takes_positions(cls: Any, names: List[str]) -> bool:
+    import inspect
+
+    parameters = list(inspect.signature(cls).parameters.values())[: len(names)]
+    return [p.name for p in parameters] == names and all(
+        p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for p in parameters
+    )
+
+
+_LIST = {list}
+
+
+def _collect(dims: Tuple[int, ...], kind: type, item: Any, values: List[Any]) -> bool:
+    """Appends the elements of nested lists; False where they are not of the shape and kind."""
+    if type(item) is not list or len(item) != dims[0]:
+        return False
+    for count in dims[1:]:
+        if set(map(type, item)) != _LIST or set(map(len, item)) != {count}:
+            return False
+        item = list(itertools.chain.from_iterable(item))
+    if set(map(type, item)) != {kind}:
+        return False
+    values += item
+    return True
+
+
+class _PlainCodec(_Unseen):
+    """bool, int and float."""
+
+    def __init__(self, layout: Layout, kind: type) -> None:
+        self._layout = layout
+        self._kind = kind
+        self._struct = struct.Struct("=" + KINDS[layout.kind][1])
+
+    def pack(self, value: Any) -> Any:
+        return to_bytes(self._layout, value)
+
+    def unpack(self, data: Any) -> Any:
+        return self._struct.unpack(data)[0]
 
 
 class _CtypesCodec:
-    """A ctypes value is its own bytes: only its class is checked."""
+    """A value of the very class is its own bytes."""
 
-    def __init__(self, cls: Any) -> None:
+    def __init__(self, layout: Layout, cls: Any) -> None:
+        self._layout = layout
         self._cls = cls
 
     def pack(self, value: Any) -> Any:
-        if not isinstance(value, self._cls):
-            raise TypeError(f"a {self._cls.__name__} is wanted, not {type(value).__name__}")
-        return value
+        return value if type(value) is self._cls else to_bytes(self._layout, value)
 
     def unpack(self, data: Any) -> Any:
         return self._cls.from_buffer_copy(data)
+
+    def view(self, room: Any) -> Any:
+        return self._cls.from_buffer(room)
 
 
 class _NumpyCodec:
     """Arrays and array scalars of one dtype."""
 
-    def __init__(self, dtype: Any) -> None:
+    def __init__(self, layout: Layout, dtype: Any) -> None:
         import numpy
 
+        self._layout = layout
         self._dtype: Any
         self._shape: Tuple[int, ...]
         self._dtype, self._shape = dtype.subdtype or (dtype, ())
-        self._ndarray, self._contiguous = numpy.ndarray, numpy.ascontiguousarray
+        self._kind = layout.kind
+        self._numpy = numpy
+        self._ndarray = numpy.ndarray
+        self._void: Any = numpy.void if dtype.names is not None else None
 
     def pack(self, value: Any) -> Any:
-        array = self._contiguous(value, dtype=self._dtype)
-        if array.shape != self._shape and not (self._shape == () and array.shape == (1,)):
-            raise ValueError(f"an array of {self._shape} is wanted, not of {array.shape}")
-        return array
+        kind = type(value)
+        if kind is self._ndarray:
+            if value.shape == self._shape and value.dtype == self._dtype:
+                return value if value.flags.c_contiguous else value.copy()
+            # An array of one record is how numpy users write a record.
+            if value.shape == (1,) and not self._shape and value.dtype.names is not None:
+                return value if value.dtype == self._dtype else self.pack(value.reshape(()))
+            if value.dtype.names is not None and self._dtype.names is not None:
+                return self._pack_fields(value)
+        elif kind is self._void and value.dtype == self._dtype:
+            return self._numpy.array(value)
+        return to_bytes(self._layout, value)
+
+    def _pack_fields(self, value: Any) -> Any:
+        """Field by field, by name; to_bytes where one is not of plain numbers or does not fit."""
+        if value.shape != self._shape or set(value.dtype.names) != set(self._dtype.names):
+            return to_bytes(self._layout, value)
+        record: Any = self._numpy.zeros(self._shape, self._dtype)
+        for field in self._layout.fields:
+            if field.layout.kind in ("", "char"):
+                return to_bytes(self._layout, value)
+            column, ours = value[field.name], record[field.name]
+            exact = exact_array(field.layout.kind, column) if column.shape == ours.shape else None
+            if exact is None:
+                return to_bytes(self._layout, value)
+            ours[...] = exact
+        return record
 
     def unpack(self, data: Any) -> Any:
         # Makes one object. frombuffer and reshape make three, which costs a
@@ -279,9 +294,16 @@ class _NumpyCodec:
         array = self._ndarray(self._shape or (1,), self._dtype, data)
         return array if self._shape else array[0]
 
+    def view(self, room: Any) -> Any:
+        return self._numpy.frombuffer(room, self._dtype).reshape(self._shape)
+
 
 class RecordType:
-    """The type of a channel's messages: canonical text, fingerprint, size."""
+    """The type of a channel's messages.
+
+    text: the canonical text, which both ends compare; fingerprint: FNV-1a of it;
+    size: of a record, in bytes.
+    """
 
     __slots__ = ("text", "fingerprint", "size", "_codec")
 
@@ -289,12 +311,12 @@ class RecordType:
     fingerprint: int
     size: int
 
-    def __init__(self, name: str, layout: _Layout, codec: Any) -> None:
+    def __init__(self, name: str, layout: Layout, codec: Any) -> None:
         if not name.isidentifier():
             raise ValueError(f"{name!r} cannot name a record type")
         if layout.kind or layout.dims:
             # An array alone has the layout of `struct name { ... data; }` in C++.
-            layout = _Layout("", (_Field("data", layout, 0),), (), layout.size, layout.alignment)
+            layout = Layout("", (Field("data", layout, 0),), (), layout.size, layout.alignment)
         self.text = f"{name}{layout.text}{layout.size}"
         self.fingerprint = fingerprint_of(self.text)
         self.size = layout.size
@@ -302,22 +324,49 @@ class RecordType:
 
     @classmethod
     def of(cls, thing: Any, name: Optional[str] = None) -> RecordType:
-        """name: the C++ struct's name; default: the class's own, or "record" for a dtype."""
+        """The record type of a declaration.
+
+        thing: a numpy dtype, a ctypes.Structure, a dataclass of plain numbers, bool, int,
+        float, or a RecordType. name: the C++ struct's name; default: the class's own, or
+        "record" for a dtype or a plain number.
+        Raises TypeError, which names the field, for what has no counterpart in C++.
+        """
         if isinstance(thing, RecordType):
             return thing
         if isinstance(thing, type) and dataclasses.is_dataclass(thing):
-            layout = _of_dataclass(thing)
-            return cls(name or thing.__name__, layout, _Codec(layout))
-        if _is_ctype(thing):
-            return cls(name or thing.__name__, _of_ctype(thing), _CtypesCodec(thing))
-        import numpy
-
+            layout = of_dataclass(thing)
+            return cls(name or thing.__name__, layout, _DataclassCodec(layout))
+        if is_ctype(thing):
+            layout = of_ctype(thing)
+            return cls(name or thing.__name__, layout, _CtypesCodec(layout, thing))
+        if isinstance(thing, type) and thing in PLAIN_TYPES:
+            layout = scalar(PLAIN_TYPES[thing])
+            return cls(name or "record", layout, _PlainCodec(layout, thing))
+        if thing is None:  # which numpy takes for float64
+            raise TypeError("a record type is wanted, not None")
+        try:
+            import numpy
+        except ImportError as error:
+            raise TypeError(
+                f"{thing!r} is neither a dataclass nor a ctypes.Structure; for a numpy dtype, "
+                "numpy must be installed: pip install eshm[numpy]"
+            ) from error
         dtype = numpy.dtype(thing)
-        return cls(name or "record", _of_dtype(dtype), _NumpyCodec(dtype))
+        layout = of_dtype(dtype)
+        return cls(name or "record", layout, _NumpyCodec(layout, dtype))
 
     def pack(self, value: Any) -> Any:
-        """An object with the buffer protocol that holds the record's bytes."""
+        """An object with the buffer protocol that holds the record's bytes.
+
+        Fields are matched by name. Raises TypeError, ValueError or OverflowError, with the
+        field's name, unless the record holds exactly the value.
+        """
         return self._codec.pack(value)
+
+    @property
+    def pack_function(self) -> Callable[[Any], Any]:
+        """pack, less one call."""
+        return self._codec.pack  # type: ignore[no-any-return]
 
     def unpack(self, data: Any) -> Any:
         """The record whose bytes `data` holds; numpy types may refer to `data`."""

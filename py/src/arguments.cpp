@@ -12,9 +12,14 @@ Py_ssize_t index_of(PyObject* keyword, const char* const* names, Py_ssize_t coun
 }
 
 // Whole numbers only: before Python 3.10 PyLong_AsLongLong alone cuts fractions off.
-bool to_integer(PyObject* object, long long* value) {
+bool to_integer(PyObject* object, const char* name, const char* takes, long long* value) {
   PyObject* whole = PyNumber_Index(object);
-  if (whole == nullptr) return false;
+  if (whole == nullptr) {
+    if (PyErr_ExceptionMatches(PyExc_TypeError) == 0) return false;
+    PyErr_Format(PyExc_TypeError, "%s takes %s, not %s %R", name, takes, Py_TYPE(object)->tp_name,
+                 object);
+    return false;
+  }
   *value = PyLong_AsLongLong(whole);
   Py_DECREF(whole);
   return *value != -1 || PyErr_Occurred() == nullptr;
@@ -24,7 +29,7 @@ bool to_integer(PyObject* object, long long* value) {
 
 int convert_uint32(PyObject* object, void* out) {
   long long value;
-  if (!to_integer(object, &value)) return 0;
+  if (!to_integer(object, "the argument", "a whole number", &value)) return 0;
   if (value < 0 || value > UINT32_MAX) {
     PyErr_Format(PyExc_ValueError, "%lld is not between 0 and %lu", value,
                  static_cast<unsigned long>(UINT32_MAX));
@@ -65,10 +70,12 @@ bool take_arguments(const char* function, PyObject* const* args, Py_ssize_t give
 bool to_timeout(PyObject* object, uint32_t when_none, uint32_t* timeout_ms) {
   *timeout_ms = when_none;
   if (object == nullptr || object == Py_None) return true;
+  constexpr char kTakes[] = "whole milliseconds: 0 never waits, -1 waits without limit";
   long long value;
-  if (!to_integer(object, &value)) return false;
-  if (value >= ESHM_WAIT_FOREVER) {
-    PyErr_SetString(PyExc_ValueError, "timeout_ms is too large; -1 waits without limit");
+  if (!to_integer(object, "timeout_ms", kTakes, &value)) return false;
+  if (value < -1 || value >= ESHM_WAIT_FOREVER) {
+    PyErr_Format(PyExc_ValueError, "timeout_ms takes %s and %lld is the most; not %lld", kTakes,
+                 static_cast<long long>(ESHM_WAIT_FOREVER) - 1, value);
     return false;
   }
   *timeout_ms = value < 0 ? ESHM_WAIT_FOREVER : static_cast<uint32_t>(value);
@@ -76,10 +83,10 @@ bool to_timeout(PyObject* object, uint32_t when_none, uint32_t* timeout_ms) {
 }
 
 bool to_size(PyObject* object, const char* what, size_t* size) {
-  const Py_ssize_t value = PyNumber_AsSsize_t(object, PyExc_OverflowError);
-  if (value == -1 && PyErr_Occurred() != nullptr) return false;
+  long long value;
+  if (!to_integer(object, what, "a number of bytes", &value)) return false;
   if (value < 0) {
-    PyErr_Format(PyExc_ValueError, "%s is negative", what);
+    PyErr_Format(PyExc_ValueError, "%s takes a number of bytes, not %lld", what, value);
     return false;
   }
   *size = static_cast<size_t>(value);

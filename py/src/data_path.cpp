@@ -2,6 +2,8 @@
 // Writing, reading, loaning and borrowing messages.
 #include <algorithm>
 #include <cstddef>
+#include <cstdio>
+#include <cstring>
 
 #include "link.h"
 #include "waiting.h"
@@ -14,16 +16,100 @@ namespace {
 
 int write_bytes(Link* link, const void* data, size_t size, uint32_t timeout_ms) {
   int code = ESHM_ERROR_BUFFER_FULL;
-  if (size < kLargeCopy) code = eshm_write_ex(link->handle, data, size, 0);
+  if (size < kLargeCopy) code = eshm_write_ex(link->core->handle, data, size, 0);
   const bool must_wait = code == ESHM_ERROR_BUFFER_FULL && timeout_ms != 0;
   if (size < kLargeCopy && !must_wait) {
     if (code != ESHM_SUCCESS) raise_code(code);
-    return code;
+  } else {
+    code = wait(link,
+                [&](ESHMHandle* handle) { return eshm_write_ex(handle, data, size, timeout_ms); });
+    if (code == ESHM_ERROR_BUFFER_TOO_SMALL) raise_code(code);
   }
-  code =
-      wait(link, [&](ESHMHandle* handle) { return eshm_write_ex(handle, data, size, timeout_ms); });
-  if (code == ESHM_ERROR_BUFFER_TOO_SMALL) raise_code(code);
   return code;
+}
+
+// ---- buffers whose bytes mean the same in another process
+
+// Whether a format of the buffer protocol has neither pointers nor objects.
+bool is_plain(const char* format) {
+  for (const char* at = format; *at != '\0'; ++at) {
+    if (*at == ':') {  // a field's name, up to the next one
+      do ++at;
+      while (*at != '\0' && *at != ':');
+      if (*at == '\0') break;
+    } else if (*at == 'Z' && (at[1] == 'f' || at[1] == 'd' || at[1] == 'g')) {
+      ++at;  // a complex number; alone, a pointer to wide characters
+    } else if (*at == 'O' || *at == 'P' || *at == '&' || *at == 'X' || *at == 'z' || *at == 'Z') {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool has_objects(PyObject* object) {
+  PyObject* dtype = PyObject_GetAttrString(object, "dtype");
+  PyObject* answer = dtype == nullptr ? nullptr : PyObject_GetAttrString(dtype, "hasobject");
+  const bool has = answer == nullptr ? PyErr_Occurred() == nullptr : answer == Py_True;
+  PyErr_Clear();
+  Py_XDECREF(dtype);
+  Py_XDECREF(answer);
+  return has;
+}
+
+bool refuse_buffer(PyObject* object, Py_buffer* buffer, PyObject* error, const char* why) {
+  if (buffer != nullptr) PyBuffer_Release(buffer);
+  PyErr_Format(error, "write() takes a C-contiguous buffer of plain bytes, not %s: %s",
+               Py_TYPE(object)->tp_name, why);
+  return false;
+}
+
+bool get_plain_buffer(PyObject* object, Py_buffer* buffer) {
+  constexpr char kPointers[] = "it holds pointers or objects, which mean nothing elsewhere";
+  constexpr char kOrder[] = "numpy.ascontiguousarray() makes a copy in C order";
+  if (PyObject_CheckBuffer(object) == 0) {
+    return refuse_buffer(object, nullptr, PyExc_TypeError, "it is no buffer");
+  }
+  if (PyObject_GetBuffer(object, buffer, PyBUF_RECORDS_RO) != 0) {
+    // numpy has no format for some of its dtypes (datetime64).
+    PyErr_Clear();
+    if (PyObject_GetBuffer(object, buffer, PyBUF_SIMPLE) != 0) {
+      if (PyErr_ExceptionMatches(PyExc_ValueError) == 0) return false;
+      PyErr_Clear();
+      return refuse_buffer(object, nullptr, PyExc_ValueError, kOrder);
+    }
+    if (has_objects(object)) return refuse_buffer(object, buffer, PyExc_TypeError, kPointers);
+  }
+  if (buffer->format != nullptr && !is_plain(buffer->format)) {
+    return refuse_buffer(object, buffer, PyExc_TypeError, kPointers);
+  }
+  if (PyBuffer_IsContiguous(buffer, 'C') == 0) {
+    return refuse_buffer(object, buffer, PyExc_ValueError, kOrder);
+  }
+  if (std::strcmp(Py_TYPE(object)->tp_name, "MaskedArray") == 0) {
+    return refuse_buffer(object, buffer, PyExc_TypeError, "its mask would be lost; send .filled()");
+  }
+  return true;
+}
+
+// `is_record`: of a RecordType, which has judged it.
+PyObject* write_object(Link* link, PyObject* data, bool is_record, uint32_t timeout_ms) {
+  if (usable_handle(link) == nullptr) return nullptr;
+  int code;
+  if (PyBytes_CheckExact(data)) {
+    code = write_bytes(link, PyBytes_AS_STRING(data), static_cast<size_t>(PyBytes_GET_SIZE(data)),
+                       timeout_ms);
+  } else {
+    Py_buffer buffer;
+    if (is_record ? PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE) != 0
+                  : !get_plain_buffer(data, &buffer)) {
+      return nullptr;
+    }
+    code = write_bytes(link, buffer.buf, static_cast<size_t>(buffer.len), timeout_ms);
+    PyBuffer_Release(&buffer);
+  }
+  if (code == ESHM_SUCCESS) Py_RETURN_NONE;
+  if (code == ESHM_ERROR_BUFFER_FULL) add_advice(code, "timeout_ms= waits for room");
+  return nullptr;
 }
 
 }  // namespace
@@ -38,19 +124,15 @@ PyObject* link_write(Link* link, PyObject* const* args, Py_ssize_t given, PyObje
              !to_timeout(slots[1], 0, &timeout_ms)) {
     return nullptr;
   }
-  if (usable_handle(link) == nullptr) return nullptr;
-  int code;
-  if (PyBytes_CheckExact(slots[0])) {
-    code = write_bytes(link, PyBytes_AS_STRING(slots[0]),
-                       static_cast<size_t>(PyBytes_GET_SIZE(slots[0])), timeout_ms);
-  } else {
-    Py_buffer buffer;
-    if (PyObject_GetBuffer(slots[0], &buffer, PyBUF_SIMPLE) != 0) return nullptr;
-    code = write_bytes(link, buffer.buf, static_cast<size_t>(buffer.len), timeout_ms);
-    PyBuffer_Release(&buffer);
-  }
-  if (code != ESHM_SUCCESS) return nullptr;
-  Py_RETURN_NONE;
+  return write_object(link, slots[0], false, timeout_ms);
+}
+
+// _write_record(data, timeout_ms): as write, of a record's bytes.
+PyObject* link_write_record(Link* link, PyObject* const* args, Py_ssize_t given, PyObject*) {
+  uint32_t timeout_ms;
+  if (given != 2) return PyErr_Format(PyExc_TypeError, "data and timeout_ms are wanted");
+  if (!to_timeout(args[1], 0, &timeout_ms)) return nullptr;
+  return write_object(link, args[0], true, timeout_ms);
 }
 
 // ---- reading ---------------------------------------------------------------------------
@@ -88,7 +170,7 @@ class TimeLeft {
 int read_into(Link* link, void* buffer, size_t size, ESHMMessageInfo* info, TimeLeft* time_left) {
   int code = ESHM_ERROR_NO_DATA;
   if (size < kLargeCopy) {
-    code = eshm_read_msg(link->handle, buffer, size, info, 0);
+    code = eshm_read_msg(link->core->handle, buffer, size, info, 0);
     const bool must_wait = code == ESHM_ERROR_NO_DATA && time_left->may_wait();
     if (!must_wait) {
       if (code != ESHM_SUCCESS && code != ESHM_ERROR_NO_DATA &&
@@ -157,38 +239,61 @@ int read_message(Link* link, size_t limit, uint32_t timeout_ms, ESHMMessageInfo*
 
 PyObject* raise_no_data() { return raise_code(ESHM_ERROR_NO_DATA); }
 
+// The limit that an argument buffer_size sets; None: any size.
+bool to_limit(PyObject* object, size_t* limit) {
+  *limit = INT32_MAX;
+  return object == nullptr || object == Py_None || to_size(object, "buffer_size", limit);
+}
+
+// read(100) waits for a second: perhaps a time-out was meant.
+void advise_reader(int code, bool has_limit, size_t limit, bool may_be_timeout) {
+  if (code == ESHM_ERROR_BUFFER_TOO_SMALL && has_limit) {
+    add_advice(code, "without buffer_size= read() and try_read() take any size");
+  } else if (code == ESHM_ERROR_TIMEOUT && may_be_timeout) {
+    char advice[80];
+    std::snprintf(advice, sizeof advice, "%zu was taken for buffer_size; a time-out is timeout_ms=",
+                  limit);
+    add_advice(code, advice);
+  }
+}
+
 }  // namespace
 
 PyObject* link_read(Link* link, PyObject* const* args, Py_ssize_t given, PyObject* keywords) {
   static const char* const names[] = {"buffer_size", "timeout_ms"};
   PyObject* slots[2];
-  size_t limit = ESHM_MAX_DATA_SIZE;
+  size_t limit;
   uint32_t timeout_ms;
   if (!take_arguments("read", args, given, keywords, names, 2, 0, slots) ||
-      (slots[0] != nullptr && !to_size(slots[0], "buffer_size", &limit)) ||
+      !to_limit(slots[0], &limit) ||
       !to_timeout(slots[1], ESHM_DEFAULT_READ_MS, &timeout_ms) || usable_handle(link) == nullptr) {
     return nullptr;
   }
   ESHMMessageInfo info;
   PyObject* bytes;
-  return read_message(link, limit, timeout_ms, &info, &bytes) == ESHM_ERROR_NO_DATA
-             ? raise_no_data()
-             : bytes;
+  const int code = read_message(link, limit, timeout_ms, &info, &bytes);
+  if (bytes != nullptr) return bytes;
+  if (code == ESHM_ERROR_NO_DATA) return raise_no_data();
+  const bool has_limit = slots[0] != nullptr && slots[0] != Py_None;
+  advise_reader(code, has_limit, limit, has_limit && given == 1 && slots[1] == nullptr);
+  return nullptr;
 }
 
 PyObject* link_try_read(Link* link, PyObject* const* args, Py_ssize_t given, PyObject* keywords) {
   static const char* const names[] = {"buffer_size"};
   PyObject* slots[1] = {nullptr};
-  size_t limit = ESHM_MAX_DATA_SIZE;
+  size_t limit = INT32_MAX;
   if ((given != 0 || keywords != nullptr) &&
       (!take_arguments("try_read", args, given, keywords, names, 1, 0, slots) ||
-       (slots[0] != nullptr && !to_size(slots[0], "buffer_size", &limit)))) {
+       !to_limit(slots[0], &limit))) {
     return nullptr;
   }
   if (usable_handle(link) == nullptr) return nullptr;
   ESHMMessageInfo info;
   PyObject* bytes;
-  if (read_message(link, limit, 0, &info, &bytes) == ESHM_ERROR_NO_DATA) Py_RETURN_NONE;
+  const int code = read_message(link, limit, 0, &info, &bytes);
+  if (code == ESHM_ERROR_NO_DATA) Py_RETURN_NONE;
+  if (bytes == nullptr) advise_reader(code, slots[0] != nullptr, limit, false);
   return bytes;
 }
 
@@ -224,7 +329,9 @@ PyObject* link_read_into(Link* link, PyObject* const* args, Py_ssize_t given, Py
   const int code = read_into(link, buffer.buf, static_cast<size_t>(buffer.len), &info, &time_left);
   PyBuffer_Release(&buffer);
   if (code == ESHM_SUCCESS) return PyLong_FromUnsignedLongLong(info.size);
-  return raise_code(code);
+  raise_code(code);
+  if (code == ESHM_ERROR_BUFFER_TOO_SMALL) add_advice(code, "read_msg() takes any size");
+  return nullptr;
 }
 
 // ---- zero copy -------------------------------------------------------------------------
@@ -241,7 +348,11 @@ PyObject* borrow(Link* link, uint32_t timeout_ms, bool none_if_no_data) {
   }
   if (code == ESHM_SUCCESS) return borrowed;
   if (code == ESHM_ERROR_NO_DATA && none_if_no_data) Py_RETURN_NONE;
-  return raise_wait_error(link, code);
+  raise_wait_error(link, code);
+  if (code == ESHM_ERROR_BUFFER_FULL) {
+    add_advice(code, "a borrow ends with the last array of it, or with release()");
+  }
+  return nullptr;
 }
 
 }  // namespace

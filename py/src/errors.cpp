@@ -33,4 +33,25 @@ PyObject* raise_code(int code) {
   return raise_text(code, remembered == code ? text.c_str() : eshm_error_string(code));
 }
 
+void add_advice(int code, const char* advice) {
+  PyObject *type, *error, *trace;
+  PyErr_Fetch(&type, &error, &trace);
+  PyErr_NormalizeException(&type, &error, &trace);
+  PyObject* number = error == nullptr ? nullptr : PyObject_GetAttrString(error, "code");
+  const bool fits = number != nullptr && PyLong_Check(number) && PyLong_AsLong(number) == code;
+  Py_XDECREF(number);
+  PyErr_Clear();
+  PyObject* text = fits ? PyUnicode_FromFormat("%S; %s", error, advice) : nullptr;
+  const char* utf8 = text == nullptr ? nullptr : PyUnicode_AsUTF8(text);
+  if (utf8 == nullptr) {
+    PyErr_Restore(type, error, trace);
+  } else {
+    raise_text(code, utf8);
+    Py_XDECREF(type);
+    Py_XDECREF(error);
+    Py_XDECREF(trace);
+  }
+  Py_XDECREF(text);
+}
+
 }  // namespace eshm_py

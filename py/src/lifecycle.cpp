@@ -2,13 +2,15 @@
 // Opening and closing: a handle is destroyed after the last call and the last view.
 #include <unistd.h>
 
+#include <new>
+
 #include "link.h"
 #include "waiting.h"
 
 namespace eshm_py {
 namespace {
 
-Link* first_open_link = nullptr;
+Core* first_open = nullptr;
 uint64_t last_id = 0;
 int destroying_count = 0;  // threads inside eshm_destroy
 
@@ -16,35 +18,35 @@ int destroying_count = 0;  // threads inside eshm_destroy
 // Signal handlers run only in the main thread; the exception that one raises stays
 // set and ends the call.
 int interrupt(void* context) {
-  auto* link = static_cast<Link*>(context);
-  if (link->closing) return 1;
+  auto* core = static_cast<Core*>(context);
+  if (core->closing) return 1;
   if (gettid() != getpid()) return 0;
   const PyGILState_STATE state = PyGILState_Ensure();
   // A wait for several links calls this once for each. With an exception already
   // set, no further signal handler may run.
-  const bool raised = PyErr_Occurred() != nullptr || PyErr_CheckSignals() != 0 || link->closing;
+  const bool raised = PyErr_Occurred() != nullptr || PyErr_CheckSignals() != 0 || core->closing;
   PyGILState_Release(state);
   return raised ? 1 : 0;
 }
 
-void add_to_open_links(Link* link) {
-  link->previous = nullptr;
-  link->next = first_open_link;
-  if (first_open_link != nullptr) first_open_link->previous = link;
-  first_open_link = link;
+void add_to_open(Core* core) {
+  core->previous = nullptr;
+  core->next = first_open;
+  if (first_open != nullptr) first_open->previous = core;
+  first_open = core;
 }
 
-void remove_from_open_links(Link* link) {
-  if (link->previous != nullptr) link->previous->next = link->next;
-  if (link->next != nullptr) link->next->previous = link->previous;
-  if (first_open_link == link) first_open_link = link->next;
-  link->previous = link->next = nullptr;
+void remove_from_open(Core* core) {
+  if (core->previous != nullptr) core->previous->next = core->next;
+  if (core->next != nullptr) core->next->previous = core->previous;
+  if (first_open == core) first_open = core->next;
+  core->previous = core->next = nullptr;
 }
 
-int destroy_handle(Link* link) {
-  ESHMHandle* handle = link->handle;
-  link->handle = nullptr;
-  remove_from_open_links(link);
+int destroy_handle(Core* core) {
+  ESHMHandle* handle = core->handle;
+  core->handle = nullptr;
+  remove_from_open(core);
   ++destroying_count;
   PyThreadState* thread = PyEval_SaveThread();
   const int code = eshm_destroy(handle);
@@ -61,27 +63,27 @@ void sleep_unlocked() {
 
 // False while a thread waits in close(): that thread destroys the handle itself, so
 // that the link is gone when close() returns.
-bool is_destroy_due(const Link* link) {
-  return link->closers == 0 && link->handle != nullptr && link->closing && link->calls == 0 &&
-         link->views == 0;
+bool is_destroy_due(const Core* core) {
+  return core->closers == 0 && core->handle != nullptr && core->closing && core->calls == 0 &&
+         core->views == 0;
 }
 
 // Returns the code of eshm_destroy, or SUCCESS if views, or a wait that this thread
 // is in, keep the handle for now.
-int close_link(Link* link) {
-  if (link->handle == nullptr) return ESHM_SUCCESS;
-  link->closing = true;
-  if (link->owner != getpid()) {
+int close_core(Core* core) {
+  core->closing = true;  // ends an opening, too
+  if (core->handle == nullptr) return ESHM_SUCCESS;
+  if (core->owner != getpid()) {
     // The handle is the parent's. A forked child must not destroy its copy.
-    link->handle = nullptr;
-    remove_from_open_links(link);
+    core->handle = nullptr;
+    remove_from_open(core);
     return ESHM_SUCCESS;
   }
-  ++link->closers;
+  ++core->closers;
   // Each of these calls ends within 50 ms: its interrupt hook reads `closing`.
-  while (link->calls > 0 && !Waiting::on(link)) sleep_unlocked();
-  --link->closers;
-  return is_destroy_due(link) ? destroy_handle(link) : static_cast<int>(ESHM_SUCCESS);
+  while (core->calls > 0 && !Waiting::on(core)) sleep_unlocked();
+  --core->closers;
+  return is_destroy_due(core) ? destroy_handle(core) : static_cast<int>(ESHM_SUCCESS);
 }
 
 bool take_type(PyObject* type, ESHMType* out) {
@@ -109,6 +111,16 @@ bool take_channel(PyObject* tuple, ESHMChannelConfig* channel) {
 }
 
 }  // namespace
+
+PyObject* link_new(PyTypeObject* type, PyObject*, PyObject*) {
+  PyObject* object = type->tp_alloc(type, 0);
+  if (object == nullptr) return nullptr;
+  auto* link = reinterpret_cast<Link*>(object);
+  link->core = new (std::nothrow) Core;
+  if (link->core != nullptr) return object;
+  Py_DECREF(object);
+  return PyErr_NoMemory();
+}
 
 int link_init(PyObject* object, PyObject* args, PyObject* keywords) {
   auto* link = reinterpret_cast<Link*>(object);
@@ -160,24 +172,30 @@ int link_init(PyObject* object, PyObject* args, PyObject* keywords) {
   config.use_threads = threads != 0;
   config.backend = static_cast<ESHMBackend>(backend);
   config.interrupt = interrupt;
-  config.interrupt_context = link;
+  Core* core = link->core;
+  config.interrupt_context = core;
   link->id = ++last_id;
-  link->owner = getpid();
+  core->owner = getpid();
   {
     PyThreadState* thread = PyEval_SaveThread();
-    link->handle = eshm_init(&config);
+    core->handle = eshm_init(&config);
     PyEval_RestoreThread(thread);
   }
-  if (link->handle == nullptr) {
+  if (core->handle == nullptr) {
     int code = ESHM_ERROR_INVALID_PARAM;
     eshm_last_error(&code);
     raise_code(code);
     return -1;
   }
-  add_to_open_links(link);
+  add_to_open(core);
+  if (core->closing) {  // closed by another thread before it was open
+    destroy_handle(core);
+    raise_text(ESHM_ERROR_NOT_INITIALIZED, "the link was closed while it was opened");
+    return -1;
+  }
   ESHMStatsEx stats = {};
   stats.struct_size = sizeof stats;
-  eshm_get_stats_ex(link->handle, &stats);
+  eshm_get_stats_ex(core->handle, &stats);
   link->max_write_size = stats.max_write_size;
   return 0;
 }
@@ -185,11 +203,12 @@ int link_init(PyObject* object, PyObject* args, PyObject* keywords) {
 void link_dealloc(PyObject* object) {
   PyTypeObject* type = Py_TYPE(object);
   auto* link = reinterpret_cast<Link*>(object);
-  if (link->handle != nullptr) {
+  if (link->core != nullptr) {
     PyObject *error_type, *error, *trace;
     PyErr_Fetch(&error_type, &error, &trace);
-    close_link(link);
+    close_core(link->core);
     PyErr_Restore(error_type, error, trace);
+    release(link->core);
   }
   if (link->weak_references != nullptr) PyObject_ClearWeakRefs(object);
   type->tp_free(object);
@@ -197,7 +216,7 @@ void link_dealloc(PyObject* object) {
 }
 
 PyObject* link_close(PyObject* object, PyObject*) {
-  const int code = close_link(reinterpret_cast<Link*>(object));
+  const int code = close_core(reinterpret_cast<Link*>(object)->core);
   if (code != ESHM_SUCCESS) return raise_code(code);
   Py_RETURN_NONE;
 }
@@ -214,35 +233,40 @@ PyObject* link_exit(PyObject* object, PyObject* const*, Py_ssize_t) {
 
 PyObject* link_reduce(PyObject* object, PyObject*) {
   PyErr_Format(PyExc_TypeError,
-               "%s cannot be pickled: a link belongs to the process that opened it. Hand its "
-               "name over, and open a link of its own in the other process",
+               "%s cannot be pickled or copied: a link belongs to the process that opened it. "
+               "Hand its name over, and open a link of its own in the other process",
                Py_TYPE(object)->tp_name);
   return nullptr;
 }
 
 PyObject* link_closed(PyObject* object, void*) {
   auto* link = reinterpret_cast<Link*>(object);
-  return PyBool_FromLong(link->handle == nullptr || link->closing);
+  return PyBool_FromLong(link->core->handle == nullptr || link->core->closing);
 }
 
 ESHMHandle* usable_handle(Link* link) {
-  if (link->handle != nullptr && !link->closing) return link->handle;
+  const Core* core = link->core;
+  if (core->handle != nullptr && !core->closing) return core->handle;
   raise_text(ESHM_ERROR_NOT_INITIALIZED, "the link is closed");
   return nullptr;
 }
 
-void destroy_if_due(Link* link) {
-  if (is_destroy_due(link)) destroy_handle(link);
+void destroy_if_due(Core* core) {
+  if (is_destroy_due(core)) destroy_handle(core);
+}
+
+void release(Core* core) {
+  if (--core->references == 0) delete core;
 }
 
 PyObject* close_all(PyObject*, PyObject*) {
-  while (first_open_link != nullptr) {
-    Link* link = first_open_link;
-    Py_INCREF(link);
-    close_link(link);
+  while (first_open != nullptr) {
+    Core* core = first_open;
+    ++core->references;
+    close_core(core);
     // Views may keep the handle; the last one destroys it.
-    if (link->handle != nullptr) remove_from_open_links(link);
-    Py_DECREF(link);
+    if (core->handle != nullptr) remove_from_open(core);
+    release(core);
   }
   while (destroying_count > 0) sleep_unlocked();
   Py_RETURN_NONE;

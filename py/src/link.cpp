@@ -22,22 +22,28 @@ constexpr int kKeywords = METH_FASTCALL | METH_KEYWORDS;
 
 #define TEXT_OF_TOKEN(token) #token
 #define TEXT_OF(macro) TEXT_OF_TOKEN(macro)
-#define BUFFER_SIZE "buffer_size=" TEXT_OF(ESHM_MAX_DATA_SIZE)
-#define READ_SIGNATURE "read(" BUFFER_SIZE ", timeout_ms=None)\n--\n\n"
-#define TRY_READ_SIGNATURE "try_read(" BUFFER_SIZE ")\n--\n\n"
+#define DEFAULT_READ_MS TEXT_OF(ESHM_DEFAULT_READ_MS)
 
 PyMethodDef link_methods[] = {
     {"write", keyword_method<link_write>(), kKeywords,
-     "write(data, timeout_ms=0)\n--\n\nPublishes one message: any C-contiguous buffer. "
-     "timeout_ms: how long to wait for room in a queue."},
+     "write(data, timeout_ms=0)\n--\n\nPublishes one message.\n\n"
+     "data: any C-contiguous buffer of plain bytes; not of pointers or Python objects.\n"
+     "timeout_ms: how long to wait for room in a queue, in milliseconds; -1 without limit.\n"
+     "Raises QueueFull (0 ms), Timeout, MessageTooLarge, TypeError, ValueError; then nothing was "
+     "written."},
+    {"_write_record", keyword_method<link_write_record>(), kKeywords, nullptr},
     {"read", keyword_method<link_read>(), kKeywords,
-     READ_SIGNATURE
-     "The newest message not yet read (of a queue: the next). None waits "
-     TEXT_OF(ESHM_DEFAULT_READ_MS) " ms, -1 without limit."},
+     "read(buffer_size=None, timeout_ms=None)\n--\n\n"
+     "The newest message not yet read (of a queue: the next), as bytes.\n\n"
+     "buffer_size: largest size to take, in bytes; None takes any.\n"
+     "timeout_ms: milliseconds; None waits " DEFAULT_READ_MS " ms, -1 without limit.\n"
+     "Raises Timeout; MessageTooLarge, and the message stays unread."},
     {"try_read", keyword_method<link_try_read>(), kKeywords,
-     TRY_READ_SIGNATURE "As read, without waiting; None if there is no unread message."},
+     "try_read(buffer_size=None)\n--\n\n"
+     "As read, without waiting; None if there is no unread message."},
     {"read_msg", keyword_method<link_read_msg>(), kKeywords,
-     "read_msg(timeout_ms=None)\n--\n\nAs read, of any size: a Message with number, time and age."},
+     "read_msg(timeout_ms=None)\n--\n\nAs read, of any size: a Message with number, time and age.\n\n"
+     "timeout_ms: milliseconds; None waits " DEFAULT_READ_MS " ms, -1 without limit."},
     {"read_into", keyword_method<link_read_into>(), kKeywords,
      "read_into(buffer, timeout_ms=None)\n--\n\nAs read, into a writable buffer; returns the "
      "message's size in bytes."},
@@ -63,6 +69,7 @@ PyMethodDef link_methods[] = {
     {"get_stats", link_get_stats, METH_NOARGS, "get_stats()\n--\n\nESHMStats as a dict."},
     {"get_stats_ex", link_get_stats_ex, METH_NOARGS,
      "get_stats_ex()\n--\n\nESHMStatsEx as a dict."},
+    {"_get_channel", link_get_channel, METH_O, nullptr},
     {"_listen", link_listen, METH_O, nullptr},
     {"close", link_close, METH_NOARGS,
      "close()\n--\n\nLeaves the link. Waits of other threads end with eshm.Closed. Arrays of "
@@ -71,6 +78,8 @@ PyMethodDef link_methods[] = {
     {"__exit__", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(link_exit)),
      METH_FASTCALL, nullptr},
     {"__reduce__", link_reduce, METH_NOARGS, nullptr},
+    {"__copy__", link_reduce, METH_NOARGS, nullptr},
+    {"__deepcopy__", link_reduce, METH_O, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 
 PyGetSetDef link_properties[] = {
@@ -84,7 +93,7 @@ PyMemberDef link_members[] = {
     {nullptr, 0, 0, 0, nullptr}};
 
 PyType_Slot link_slots[] = {{Py_tp_doc, const_cast<char*>("One end of a link.")},
-                            {Py_tp_new, reinterpret_cast<void*>(PyType_GenericNew)},
+                            {Py_tp_new, reinterpret_cast<void*>(link_new)},
                             {Py_tp_init, reinterpret_cast<void*>(link_init)},
                             {Py_tp_dealloc, reinterpret_cast<void*>(link_dealloc)},
                             {Py_tp_methods, link_methods},

@@ -9,6 +9,7 @@ namespace eshm_py {
 
 // ---- opening and closing (lifecycle.cpp)
 
+PyObject* link_new(PyTypeObject* type, PyObject*, PyObject*);
 int link_init(PyObject* object, PyObject* args, PyObject* keywords);
 void link_dealloc(PyObject* object);
 PyObject* link_close(PyObject* object, PyObject*);
@@ -20,6 +21,7 @@ PyObject* link_closed(PyObject* object, void*);
 // ---- messages (data_path.cpp)
 
 PyObject* link_write(Link* link, PyObject* const* args, Py_ssize_t given, PyObject* keywords);
+PyObject* link_write_record(Link* link, PyObject* const* args, Py_ssize_t given, PyObject*);
 PyObject* link_read(Link* link, PyObject* const* args, Py_ssize_t given, PyObject* keywords);
 PyObject* link_try_read(Link* link, PyObject* const* args, Py_ssize_t given, PyObject* keywords);
 PyObject* link_read_msg(Link* link, PyObject* const* args, Py_ssize_t given, PyObject* keywords);
@@ -38,6 +40,7 @@ PyObject* link_get_remote_state(PyObject* object, PyObject*);
 PyObject* link_get_role(PyObject* object, PyObject*);
 PyObject* link_get_stats(PyObject* object, PyObject*);
 PyObject* link_get_stats_ex(PyObject* object, PyObject*);
+PyObject* link_get_channel(PyObject* object, PyObject* direction);
 PyObject* link_listen(PyObject* object, PyObject* wanted);
 
 }  // namespace eshm_py

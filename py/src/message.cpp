@@ -13,6 +13,7 @@ struct Message {
   PyObject ob_base;
   PyObject* data;
   PyObject* age_ns;
+  const char* direction;
   unsigned long long sequence;
   unsigned long long missed;
   unsigned long long timestamp_ns;
@@ -41,6 +42,8 @@ PyMemberDef message_members[] = {
     {"data", T_OBJECT, offsetof(Message, data), READONLY, "The message's bytes."},
     {"age_ns", T_OBJECT, offsetof(Message, age_ns), READONLY,
      "Nanoseconds from publication to the end of the read; None without time stamps."},
+    {"direction", T_STRING, offsetof(Message, direction), READONLY,
+     "\"m2s\" or \"s2m\": which way the message went; an observer reads both."},
     {"sequence", T_ULONGLONG, offsetof(Message, sequence), READONLY,
      "Number of the message in its segment, from 1, without gaps."},
     {"missed", T_ULONGLONG, offsetof(Message, missed), READONLY,
@@ -84,6 +87,7 @@ PyObject* make_message(PyObject* data, const ESHMMessageInfo& info) {
   message->missed = info.missed;
   message->timestamp_ns = info.timestamp_ns;
   message->generation = info.generation;
+  message->direction = info.direction == ESHM_M2S ? "m2s" : "s2m";
   message->age_ns = age_of(info.timestamp_ns, info.timestamp_ns == 0 ? 0 : monotonic_ns());
   if (message->age_ns == nullptr) Py_CLEAR(message);
   return reinterpret_cast<PyObject*>(message);

@@ -22,20 +22,28 @@ constexpr size_t kLargeCopy = 1024 * 1024;
 
 // ---- links: their type (link.cpp), opening and closing (lifecycle.cpp) ---------------
 
+// The handle, shared by a link and the views of its messages. A view refers to this and
+// not to the link: an array in a cycle with the link would keep it, since the collector
+// does not look into numpy's arrays.
+struct Core {
+  ESHMHandle* handle = nullptr;  // NULL: never opened, or destroyed
+  Py_ssize_t calls = 0;          // calls that run without the interpreter's lock
+  Py_ssize_t views = 0;          // loans and borrows whose memory is still referenced
+  Py_ssize_t references = 1;     // the link's, and one for each of these views
+  int closers = 0;               // threads in close() that wait for calls to end
+  bool closing = false;          // refuses new calls; the last call or view destroys the handle
+  pid_t owner = 0;               // in a forked child, `calls` would never fall to 0
+  Core* previous = nullptr;      // in the list of open handles, which the interpreter's exit closes
+  Core* next = nullptr;
+};
+
 struct Link {
   PyObject ob_base;
   PyObject* weak_references;
-  ESHMHandle* handle;     // NULL: never opened, or destroyed
-  Py_ssize_t calls;       // calls that run without the interpreter's lock
-  Py_ssize_t views;       // loans and borrows whose memory is still referenced
-  int closers;            // threads in close() that wait for calls to end
-  bool closing;           // refuses new calls; the last call or view destroys the handle
-  pid_t owner;            // in a forked child, `calls` would never fall to 0
+  Core* core;
   uint64_t id;            // names the link in notices; never used again
   size_t last_read_size;  // the room that the next read tries first
   size_t max_write_size;
-  Link* previous;  // in the list of open links, which the interpreter's exit closes
-  Link* next;
 };
 
 extern PyTypeObject* link_type;
@@ -45,7 +53,9 @@ int add_link_type(PyObject* module);
 ESHMHandle* usable_handle(Link* link);
 // Call it after --calls or --views. Destroys the handle if close() was called and
 // this was the last call or view; a thread that waits in close() destroys it itself.
-void destroy_if_due(Link* link);
+void destroy_if_due(Core* core);
+// Frees it with its last reference.
+void release(Core* core);
 // The object as a Link; NULL with an exception set if it is none.
 Link* as_link(PyObject* object);
 
@@ -53,12 +63,12 @@ Link* as_link(PyObject* object);
 // link's handle until the call is over.
 class Released {
  public:
-  explicit Released(Link* link) : link_(link), thread_(begin(link)) {}
+  explicit Released(Link* link) : core_(link->core), thread_(begin(core_)) {}
   // At exit, Python ends a daemon thread that takes the lock by unwinding its stack.
   ~Released() noexcept(false) {
     if (thread_ != nullptr) reacquire();
-    --link_->calls;
-    destroy_if_due(link_);
+    --core_->calls;
+    destroy_if_due(core_);
   }
   Released(const Released&) = delete;
   Released& operator=(const Released&) = delete;
@@ -69,12 +79,12 @@ class Released {
   }
 
  private:
-  static PyThreadState* begin(Link* link) {
-    ++link->calls;
+  static PyThreadState* begin(Core* core) {
+    ++core->calls;
     return PyEval_SaveThread();
   }
 
-  Link* const link_;
+  Core* const core_;
   PyThreadState* thread_;
 };
 
@@ -111,6 +121,9 @@ uint64_t monotonic_ns();
 // Keeps an exception that a signal handler has raised. Always returns NULL.
 PyObject* raise_code(int code);
 PyObject* raise_text(int code, const char* text);
+// Appends to the text of the exception that is set, if it is one for this code: what the
+// caller can do, by the names of Python's arguments.
+void add_advice(int code, const char* advice);
 // set_error_factory(f): f(code, text) makes the exceptions.
 PyObject* set_error_factory(PyObject*, PyObject* factory);
 
@@ -127,7 +140,7 @@ int add_constants(PyObject* module);
 bool take_arguments(const char* function, PyObject* const* args, Py_ssize_t given,
                     PyObject* keywords, const char* const* names, Py_ssize_t count,
                     Py_ssize_t required, PyObject** slots);
-// NULL or None gives when_none; a negative number waits for ever.
+// timeout_ms. NULL or None gives when_none; -1 waits for ever.
 bool to_timeout(PyObject* object, uint32_t when_none, uint32_t* timeout_ms);
 // For "O&" of PyArg_Parse, whose "I" takes any number modulo 2^32 without an error.
 int convert_uint32(PyObject* object, void* out);

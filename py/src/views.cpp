@@ -17,7 +17,7 @@ namespace {
 
 struct Pin {
   PyObject ob_base;
-  Link* link;  // NULL: released, discarded or published
+  Core* core;  // NULL: released, discarded or published
   void* data;
   size_t size;
   bool is_borrow;
@@ -50,22 +50,22 @@ bool is_borrow(const View* view) { return Py_TYPE(view) == borrow_type; }
 // Call it when the message was published, discarded or released. The link may be
 // destroyed then.
 void unbind(Pin* pin) {
-  Link* link = pin->link;
-  pin->link = nullptr;
-  --link->views;
-  destroy_if_due(link);
-  Py_DECREF(link);
+  Core* core = pin->core;
+  pin->core = nullptr;
+  --core->views;
+  destroy_if_due(core);
+  release(core);
 }
 
 void bind(Pin* pin, Link* link) {
-  Py_INCREF(link);
-  pin->link = link;
-  ++link->views;
+  pin->core = link->core;
+  ++pin->core->references;
+  ++pin->core->views;
 }
 
 int pin_getbuffer(PyObject* object, Py_buffer* buffer, int flags) {
   Pin* pin = as_pin(object);
-  if (pin->link == nullptr) {
+  if (pin->core == nullptr) {
     PyErr_SetString(PyExc_BufferError, "the loan is over");
     return -1;
   }
@@ -82,11 +82,11 @@ void pin_dealloc(PyObject* object) {
   Pin* pin = as_pin(object);
   PyObject *error_type, *error, *trace;
   PyErr_Fetch(&error_type, &error, &trace);
-  if (pin->link != nullptr) {
+  if (pin->core != nullptr) {
     if (pin->is_borrow) {
-      eshm_release(pin->link->handle, &pin->view);
+      eshm_release(pin->core->handle, &pin->view);
     } else {
-      eshm_discard(pin->link->handle, pin->data);
+      eshm_discard(pin->core->handle, pin->data);
     }
     unbind(pin);
   }
@@ -98,7 +98,7 @@ void pin_dealloc(PyObject* object) {
 Pin* new_pin(bool is_borrow) {
   Pin* pin = PyObject_New(Pin, pin_type);
   if (pin == nullptr) return nullptr;
-  pin->link = nullptr;
+  pin->core = nullptr;
   pin->data = empty_payload;
   pin->size = 0;
   pin->is_borrow = is_borrow;
@@ -217,7 +217,7 @@ PyObject* loan_publish(PyObject* object, PyObject*) {
                     "Delete it before the loan ends");
     return nullptr;
   }
-  const int code = eshm_publish(pin->link->handle, pin->data, view->size);
+  const int code = eshm_publish(pin->core->handle, pin->data, view->size);
   if (code == ESHM_SUCCESS) {
     unbind(pin);
   } else {
@@ -312,6 +312,21 @@ PyGetSetDef borrow_properties[] = {
      "Nanoseconds from publication to the borrow; None without time stamps.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
+// ---- what print shows ---------------------------------------------------------------------
+
+PyObject* loan_repr(PyObject* object) {
+  const View* view = as_view(object);
+  return PyUnicode_FromFormat("<eshm.Loan of %zu bytes%s>", view->size,
+                              view->finished ? ", finished" : "");
+}
+
+PyObject* borrow_repr(PyObject* object) {
+  const View* view = as_view(object);
+  return PyUnicode_FromFormat("<eshm.Borrow of %zu bytes, sequence %llu%s>", view->size,
+                              static_cast<unsigned long long>(view->info.sequence),
+                              view->finished ? ", released" : "");
+}
+
 // ---- types -----------------------------------------------------------------------------
 
 PyType_Slot pin_slots[] = {{Py_tp_doc, const_cast<char*>("A message that stays in its place.")},
@@ -322,6 +337,7 @@ PyType_Slot pin_slots[] = {{Py_tp_doc, const_cast<char*>("A message that stays i
 
 PyType_Slot loan_slots[] = {{Py_tp_doc, const_cast<char*>("Room for one message in the segment.")},
                             {Py_tp_dealloc, reinterpret_cast<void*>(view_dealloc)},
+                            {Py_tp_repr, reinterpret_cast<void*>(loan_repr)},
                             {Py_tp_methods, loan_methods},
                             {Py_tp_getset, loan_properties},
                             {Py_bf_getbuffer, reinterpret_cast<void*>(view_getbuffer)},
@@ -330,6 +346,7 @@ PyType_Slot loan_slots[] = {{Py_tp_doc, const_cast<char*>("Room for one message 
 
 PyType_Slot borrow_slots[] = {{Py_tp_doc, const_cast<char*>("A message in place, read-only.")},
                               {Py_tp_dealloc, reinterpret_cast<void*>(view_dealloc)},
+                              {Py_tp_repr, reinterpret_cast<void*>(borrow_repr)},
                               {Py_tp_methods, borrow_methods},
                               {Py_tp_getset, borrow_properties},
                               {Py_bf_getbuffer, reinterpret_cast<void*>(view_getbuffer)},
@@ -354,7 +371,7 @@ int add_type(PyObject* module, const char* name, PyType_Spec* spec, PyTypeObject
 PyObject* make_loan(Link* link, size_t size) {
   Pin* pin = new_pin(false);
   if (pin == nullptr) return nullptr;
-  const int code = eshm_loan(link->handle, size, &pin->data);
+  const int code = eshm_loan(link->core->handle, size, &pin->data);
   if (code != ESHM_SUCCESS) {
     raise_code(code);
     Py_DECREF(pin);
@@ -370,11 +387,11 @@ int make_borrow(Link* link, uint32_t timeout_ms, PyObject** borrow) {
   if (pin == nullptr) return ESHM_SUCCESS;
   int code;
   if (timeout_ms == 0) {
-    code = eshm_borrow(link->handle, &pin->view, 0);
+    code = eshm_borrow(link->core->handle, &pin->view, 0);
     if (code == ESHM_SUCCESS) bind(pin, link);
   } else {
     Released released(link);
-    code = eshm_borrow(link->handle, &pin->view, timeout_ms);
+    code = eshm_borrow(link->core->handle, &pin->view, timeout_ms);
     released.reacquire();
     if (code == ESHM_SUCCESS) {
       bind(pin, link);  // before `released` ends, which lets a waiting close() continue

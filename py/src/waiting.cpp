@@ -7,18 +7,18 @@
 namespace eshm_py {
 namespace {
 
-bool is_closing(const Link* link) { return link->closing; }
+bool is_closing(const Link* link) { return link->core->closing; }
 
 // Counts one call of each link, so that close() keeps their handles meanwhile.
 class Held {
  public:
   explicit Held(const std::vector<Link*>& links) : links_(links) {
-    for (Link* link : links_) ++link->calls;
+    for (Link* link : links_) ++link->core->calls;
   }
   ~Held() {
     for (Link* link : links_) {
-      --link->calls;
-      destroy_if_due(link);
+      --link->core->calls;
+      destroy_if_due(link->core);
     }
   }
   Held(const Held&) = delete;
@@ -44,16 +44,16 @@ PyObject* wait_for(const std::vector<Link*>& links, const std::vector<ESHMHandle
 
 thread_local const Waiting* Waiting::innermost = nullptr;
 
-bool Waiting::on(const Link* link) {
+bool Waiting::on(const Core* core) {
+  const auto is_of_core = [core](const Link* link) { return link->core == core; };
   for (const Waiting* wait = innermost; wait != nullptr; wait = wait->outer_) {
-    const auto end = wait->links_ + wait->count_;
-    if (std::find(wait->links_, end, link) != end) return true;
+    if (std::any_of(wait->links_, wait->links_ + wait->count_, is_of_core)) return true;
   }
   return false;
 }
 
 PyObject* raise_wait_error(const Link* link, int code) {
-  if (code == ESHM_ERROR_INTERRUPTED && link->closing && PyErr_Occurred() == nullptr) {
+  if (code == ESHM_ERROR_INTERRUPTED && link->core->closing && PyErr_Occurred() == nullptr) {
     return raise_text(ESHM_ERROR_NOT_INITIALIZED, "the link was closed during the wait");
   }
   return raise_code(code);

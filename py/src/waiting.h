@@ -20,7 +20,7 @@ class Waiting {
   Waiting(const Waiting&) = delete;
   Waiting& operator=(const Waiting&) = delete;
 
-  static bool on(const Link* link);
+  static bool on(const Core* core);
 
  private:
   static thread_local const Waiting* innermost;
@@ -39,7 +39,7 @@ template <class Call>
 int wait(Link* link, Call call) {
   const Waiting waiting(&link, 1);
   Released released(link);
-  const int code = call(link->handle);
+  const int code = call(link->core->handle);
   released.reacquire();
   if (code == ESHM_SUCCESS || code == ESHM_ERROR_NO_DATA || code == ESHM_ERROR_BUFFER_TOO_SMALL) {
     return code;

@@ -92,6 +92,23 @@ PyObject* link_get_stats_ex(PyObject* object, PyObject*) {
       "max_write_size", Wide{stats.max_write_size}, "max_read_size", Wide{stats.max_read_size});
 }
 
+// _get_channel(direction): (delivery, max_message_size, queue_capacity, max_borrows, max_loans,
+// fingerprint) as the segment has them; None while an observer has none.
+PyObject* link_get_channel(PyObject* object, PyObject* direction) {
+  ESHMHandle* handle = usable_handle(reinterpret_cast<Link*>(object));
+  if (handle == nullptr) return nullptr;
+  const long number = PyLong_AsLong(direction);
+  if (number == -1 && PyErr_Occurred() != nullptr) return nullptr;
+  ESHMChannelConfig channel = {};
+  const int code = eshm_get_channel(handle, static_cast<ESHMDirection>(number), &channel);
+  if (code == ESHM_ERROR_NO_DATA) Py_RETURN_NONE;
+  if (code != ESHM_SUCCESS) return raise_code(code);
+  using Wide = unsigned long long;
+  return Py_BuildValue("(iKKIIK)", static_cast<int>(channel.delivery),
+                       Wide{channel.max_message_size}, Wide{channel.queue_capacity},
+                       channel.max_borrows, channel.max_loans, Wide{channel.type.fingerprint});
+}
+
 PyObject* link_listen(PyObject* object, PyObject* wanted) {
   auto* link = reinterpret_cast<Link*>(object);
   ESHMHandle* handle = usable_handle(link);

@@ -45,7 +45,7 @@ def test_the_extensions_defaults_have_these_values():
         "delivery": eshm.Delivery.LATEST,
         "max_message_size": 4096,
         "queue_capacity": 1048576,
-        "max_borrows": 1,
+        "max_borrows": 2,
         "max_loans": 1,
     }
     assert CONFIG == {
@@ -122,7 +122,7 @@ def test_the_guide_has_every_method_with_a_default():
 
 
 def test_the_stub_states_the_methods_defaults():
-    stub = ast.parse(pathlib.Path(_native.__file__).with_name("_native.pyi").read_text())
+    stub = ast.parse(pathlib.Path(eshm.__file__).with_name("_native.pyi").read_text())
     (link,) = (n for n in stub.body if isinstance(n, ast.ClassDef) and n.name == "Link")
     compared = 0
     for method in link.body:
@@ -135,18 +135,18 @@ def test_the_stub_states_the_methods_defaults():
     assert compared > 0
 
 
-def test_a_read_takes_the_default_buffer_where_none_is_stated(make_pair):
-    size = eshm.MAX_DATA_SIZE
-    assert defaults_of(ESHM.read)["buffer_size"] == size
-    assert defaults_of(ESHM.try_read) == {"buffer_size": size}
-    master, slave = make_pair(m2s=Channel(max_message_size=size + 1))
+def test_a_read_without_a_size_takes_a_message_of_any_size(make_pair):
+    size = 1_000_000
+    assert defaults_of(ESHM.read)["buffer_size"] is None
+    assert defaults_of(ESHM.try_read) == {"buffer_size": None}
+    master, slave = make_pair(m2s=Channel(max_message_size=size))
     for read in (slave.read, slave.try_read):
         master.write(bytes(size))
         assert len(read()) == size
-        master.write(bytes(size + 1))
-        with pytest.raises(eshm.MessageTooLarge):
-            read()
-        assert len(slave.read(size + 1)) == size + 1
+        master.write(bytes(size))
+        with pytest.raises(eshm.MessageTooLarge, match="without buffer_size="):
+            read(4096)
+        assert len(slave.read(buffer_size=size)) == size
 
 
 def test_a_links_own_defaults_reach_the_library(name):
@@ -156,7 +156,9 @@ def test_a_links_own_defaults_reach_the_library(name):
 
 
 def test_typed_ends_have_the_defaults_of_the_calls_that_they_make():
-    assert defaults_of(Sender) == {"role": None, "delivery": defaults_of(Channel)["delivery"]}
+    channel = defaults_of(Channel)
+    options = ("delivery", "queue_capacity", "max_borrows", "max_loans")
+    assert defaults_of(Sender) == {"role": None, **{name: channel[name] for name in options}}
     assert defaults_of(Receiver) == defaults_of(Sender)
     assert defaults_of(Sender.send) == defaults_of(ESHM.write)
     for typed, call in (

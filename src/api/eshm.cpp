@@ -10,6 +10,7 @@
 
 #include "api/last_error.h"
 #include "api/settings_of.h"
+#include "api/type_text.h"
 #include "endpoint/endpoint.h"
 #include "endpoint/log.h"
 #include "endpoint/notices.h"
@@ -100,6 +101,16 @@ int check_waiter(ESHMHandle* handle) {
   }
 }
 
+// No room for another borrow, or for another loan.
+[[gnu::cold, gnu::noinline]] int all_out(ESHMHandle* handle, bool is_borrow) {
+  constexpr int kCode = ESHM_ERROR_BUFFER_FULL;
+  try {
+    return remember(endpoint_of(handle)->explain_all_out(is_borrow));
+  } catch (const std::bad_alloc&) {
+    return remember_static(kCode, eshm_error_string(kCode));
+  }
+}
+
 [[gnu::noinline]] int message_too_large(size_t buffer_size, uint64_t message_size) {
   constexpr int kCode = ESHM_ERROR_BUFFER_TOO_SMALL;
   try {
@@ -166,14 +177,6 @@ ESHM_ALWAYS_INLINE void hand_out(const Struct& from, Struct* to) {
   }
   if (code == ESHM_ERROR_TIMEOUT) return remember(endpoint_of(handle)->explain_no_room(timeout_ms));
   return failed(handle, code, size, timeout_ms);
-}
-
-int no_loan(ESHMHandle* handle) {
-  try {
-    return remember(endpoint_of(handle)->explain_no_loan());
-  } catch (const std::bad_alloc&) {
-    return remember_static(ESHM_ERROR_BUFFER_FULL, eshm_error_string(ESHM_ERROR_BUFFER_FULL));
-  }
 }
 
 [[gnu::noinline]] int read_failed(ESHMHandle* handle, int code, size_t buffer_size,
@@ -256,7 +259,7 @@ ESHM_EXPORT ESHMConfig eshm_default_config(const char* name) {
   config.backend = ESHM_BACKEND_POSIX;
   for (ESHMChannelConfig* channel : {&config.m2s, &config.s2m}) {
     channel->delivery = ESHM_DELIVERY_LATEST;
-    channel->max_borrows = 1;
+    channel->max_borrows = 2;  // a reader takes the next one before it lets the last one go
     channel->max_loans = 1;
     channel->max_message_size = ESHM_MAX_DATA_SIZE;
     channel->queue_capacity = 1 << 20;
@@ -386,7 +389,7 @@ ESHM_EXPORT int eshm_loan(ESHMHandle* handle, size_t size, void** data) {
   if (data == nullptr) return invalid("data is NULL");
   void* room = nullptr;
   const int code = data_of(handle).outgoing().loan(size, room);
-  if (code == ESHM_ERROR_BUFFER_FULL) return no_loan(handle);
+  if (code == ESHM_ERROR_BUFFER_FULL) return all_out(handle, false);
   if (code != ESHM_SUCCESS) return failed(handle, code, size, 0);
   *data = room;
   return code;
@@ -420,6 +423,7 @@ ESHM_EXPORT int eshm_borrow(ESHMHandle* handle, ESHMView* view, uint32_t timeout
   ESHMView whole = {};
   const int code = data_of(handle).incoming().borrow(whole, timeout_ms);
   if (code == ESHM_ERROR_NO_DATA) return remember_static(code, kNothingUnread);
+  if (code == ESHM_ERROR_BUFFER_FULL) return all_out(handle, true);
   if (code != ESHM_SUCCESS) return failed(handle, code, 0, timeout_ms);
   hand_out(whole, view);
   return code;
@@ -431,6 +435,46 @@ ESHM_EXPORT int eshm_release(ESHMHandle* handle, ESHMView* view) {
   if (view == nullptr) return invalid("view is NULL");
   const int code = data_of(handle).release(*view);
   return code == ESHM_SUCCESS ? code : invalid("that view is not borrowed from this handle");
+}
+
+ESHM_EXPORT int eshm_get_channel(ESHMHandle* handle, enum ESHMDirection direction,
+                                 ESHMChannelConfig* channel) {
+  const int unusable = check(handle);
+  if (unusable != ESHM_SUCCESS) return unusable;
+  if (channel == nullptr) return invalid("channel is NULL");
+  if (direction != ESHM_M2S && direction != ESHM_S2M) return invalid("there is no such direction");
+  const auto side =
+      direction == ESHM_M2S ? eshm::layout::kMasterToSlave : eshm::layout::kSlaveToMaster;
+  eshm::layout::ChannelShape shape;
+  if (!is_observer(handle)) {
+    shape = endpoint_of(handle)->shape(side);
+  } else if (!observer_of(handle)->get_shape(side, shape)) {
+    return remember_static(ESHM_ERROR_NO_DATA, "there is no segment to look at");
+  }
+  *channel = {};
+  channel->delivery = static_cast<ESHMDelivery>(shape.delivery);
+  channel->max_borrows = shape.max_borrows;
+  channel->max_loans = shape.max_loans;
+  channel->max_message_size = shape.max_message_bytes;
+  channel->queue_capacity = shape.queue_bytes;
+  channel->type.fingerprint = shape.type_fingerprint;
+  return ESHM_SUCCESS;
+}
+
+ESHM_EXPORT int eshm_type_of(const char* text, ESHMType* type) {
+  if (text == nullptr) return invalid("the text is NULL");
+  if (type == nullptr) return invalid("type is NULL");
+  try {
+    const size_t bytes = strnlen(text, ESHM_MAX_TYPE_BYTES + 1);
+    const std::string why = bytes > ESHM_MAX_TYPE_BYTES
+                                ? "the type's text is longer than ESHM_MAX_TYPE_BYTES"
+                                : eshm::api::why_not_canonical({text, bytes});
+    if (!why.empty()) return remember(fail(ESHM_ERROR_INVALID_PARAM, why));
+    *type = {text, eshm::api::fingerprint_of({text, bytes})};
+    return ESHM_SUCCESS;
+  } catch (const std::bad_alloc&) {
+    return invalid("the type's text is not canonical");
+  }
 }
 
 ESHM_EXPORT int eshm_update_heartbeat(ESHMHandle* handle) {

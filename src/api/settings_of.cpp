@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "api/type_text.h"
 #include "eshm.h"
 
 namespace eshm::api {
@@ -86,8 +87,11 @@ Failure type_of(const std::string& field, const ESHMType& type, layout::ChannelS
     return invalid(field + ".type.text is longer than " + std::to_string(ESHM_MAX_TYPE_BYTES) +
                    " bytes");
   }
-  if (!text.empty() && type.fingerprint == 0) {
-    return invalid(field + ".type has a text and no fingerprint");
+  // A made-up number could let ends with unlike types meet.
+  if (!text.empty() && type.fingerprint != fingerprint_of(text)) {
+    return invalid(field + ".type.fingerprint is " + std::to_string(type.fingerprint) +
+                   ", that of the text is " + std::to_string(fingerprint_of(text)) +
+                   "; eshm_type_of computes it");
   }
   shape.type_fingerprint = type.fingerprint;
   shape.type_text_bytes = uint32_t(text.size());

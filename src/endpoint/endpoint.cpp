@@ -159,6 +159,10 @@ void Endpoint::get_stats_ex(ESHMStatsEx& stats) {
   stats.max_read_size = link->geometry(link->incoming()).max_message_bytes;
 }
 
+layout::ChannelShape Endpoint::shape(layout::Direction direction) const {
+  return layout::shape_of(data_.current()->geometry(direction));
+}
+
 Failure Endpoint::get_event_fd(int& descriptor) {
   if (!settings_.use_threads) {
     return fail(ESHM_ERROR_INVALID_PARAM,
@@ -184,33 +188,30 @@ Failure Endpoint::explain_no_room(uint32_t timeout_ms) const {
                                       describe(full_queue()));
 }
 
-namespace {
-
-std::string all_out(const char* how, layout::Direction direction, const char* field,
-                    uint32_t limit) {
-  return std::to_string(limit) + " messages are " + how + ", as many as " + name_of(direction) +
-         "." + field + " of the segment's creator allows";
-}
-
-}  // namespace
-
-Failure Endpoint::explain_no_loan() const {
-  const std::shared_ptr<Attachment> link = data_.current();
-  const layout::ChannelGeometry& written = link->geometry(link->outgoing());
-  const FullQueue queue = full_queue();
-  const bool are_all_out = queue.loans_out >= written.max_loans;
-  return fail(ESHM_ERROR_BUFFER_FULL,
-              about(settings_) + (are_all_out ? all_out("on loan", link->outgoing(), "max_loans",
-                                                        written.max_loans)
-                                              : "the queue is full: " + describe(queue)));
-}
-
 FullQueue Endpoint::full_queue() const {
   const OutgoingPath::Backlog backlog = data_.outgoing().backlog();
   const uint64_t now = os::monotonic_ns();
   return {backlog.held.unread, backlog.held.in_hand, backlog.held.ring_bytes, backlog.loans_out,
           backlog.taken_ns != 0,
           backlog.taken_ns < now ? (now - backlog.taken_ns) / os::kNsPerMs : 0};
+}
+
+Failure Endpoint::explain_all_out(bool is_borrow) const {
+  const std::shared_ptr<Attachment> link = data_.current();
+  const layout::Direction direction = is_borrow ? link->incoming() : link->outgoing();
+  const layout::ChannelGeometry& geometry = link->geometry(direction);
+  const uint32_t most = is_borrow ? geometry.max_borrows : geometry.max_loans;
+  if (!is_borrow) {
+    const FullQueue queue = full_queue();
+    if (queue.loans_out < most) {
+      return fail(ESHM_ERROR_BUFFER_FULL, about(settings_) + "the queue is full: " + describe(queue));
+    }
+  }
+  return fail(ESHM_ERROR_BUFFER_FULL,
+              about(settings_) + (is_borrow ? "all borrows of " : "all loans of ") +
+                  name_of(direction) + " are out: " + (is_borrow ? "max_borrows" : "max_loans") +
+                  " is " + std::to_string(most) +
+                  ", set by the process that creates the segment");
 }
 
 std::string Endpoint::name_of_peer(const Attachment& link) const {
@@ -240,7 +241,8 @@ Failure Endpoint::explain(int code, size_t size, uint32_t timeout_ms) const {
   switch (code) {
     case ESHM_ERROR_BUFFER_TOO_SMALL:
       return say("a message of " + std::to_string(size) + " bytes; the channel takes " +
-                 std::to_string(written.max_message_bytes));
+                 std::to_string(written.max_message_bytes) +
+                 " (max_message_size, set by the process that creates the segment)");
     case ESHM_ERROR_TIMEOUT:
       if (data_.outgoing().state().verdict.load(memory_order_relaxed) != ESHM_SUCCESS) {
         return say("the " + peer + " is gone; trying to reconnect");
@@ -248,9 +250,6 @@ Failure Endpoint::explain(int code, size_t size, uint32_t timeout_ms) const {
       return say("nothing came from the " + peer + " within " + std::to_string(timeout_ms) + " ms");
     case ESHM_ERROR_MASTER_STALE:
       return say("the " + peer + " is gone or hangs, and the retry policy is spent");
-    case ESHM_ERROR_BUFFER_FULL:
-      return say(all_out("borrowed", link->incoming(), "max_borrows",
-                         link->geometry(link->incoming()).max_borrows));
     case ESHM_ERROR_SUPERSEDED:
       return say(explain_superseded(*link));
     case ESHM_ERROR_CORRUPT:

@@ -33,7 +33,7 @@ class Endpoint : public Handle {
   DataPath& data() { return data_; }
   Failure explain(int code, size_t size, uint32_t timeout_ms) const;
   Failure explain_no_room(uint32_t timeout_ms) const;  // the TIMEOUT of a write
-  Failure explain_no_loan() const;                     // the BUFFER_FULL of a loan
+  Failure explain_all_out(bool is_borrow) const;       // the BUFFER_FULL of a borrow or a loan
   // For the BUFFER_FULL of a write. No system call, no allocation.
   FullQueue full_queue() const;
   // A descriptor that polls readable while incoming().is_ready().
@@ -45,6 +45,7 @@ class Endpoint : public Handle {
   void hold_heartbeat(bool is_held);
   void get_stats(ESHMStats& stats);
   void get_stats_ex(ESHMStatsEx& stats);
+  layout::ChannelShape shape(layout::Direction direction) const;
   Notices& notices() { return notices_; }
 
  private:

@@ -16,7 +16,8 @@ std::string describe(const FullQueue& queue) {
   return text + (queue.was_taken_from
                      ? "; the reader last took one " + std::to_string(queue.taken_ms_ago) +
                            " ms ago"
-                     : "; no reader has taken one since this end was opened");
+                     : "; no reader has taken one since this end was opened") +
+         "; the process that creates the segment sets its queue_capacity";
 }
 
 }  // namespace eshm::endpoint

@@ -298,6 +298,14 @@ void Observer::get_stats_ex(ESHMStatsEx& stats) {
   }
 }
 
+bool Observer::get_shape(Direction direction, layout::ChannelShape& shape) {
+  const std::lock_guard<os::WordLock> lock(lock_);
+  check_link();
+  if (view_ == nullptr) return false;
+  shape = layout::shape_of(view_->segment->plan().geometry[direction]);
+  return true;
+}
+
 Failure Observer::explain(int code, uint32_t timeout_ms) const {
   const auto say = [&](const std::string& text) { return fail(code, about(settings_) + text); };
   switch (code) {

@@ -31,6 +31,8 @@ class Observer : public Handle {
   ESHMPeerState master_state();
   void get_stats(ESHMStats& stats);
   void get_stats_ex(ESHMStatsEx& stats);
+  // False: there is no segment.
+  bool get_shape(layout::Direction direction, layout::ChannelShape& shape);
 
  private:
   // The segment that is observed.
