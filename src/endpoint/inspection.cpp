@@ -105,6 +105,9 @@ void look(const std::string& name, Look& out, ESHMLinkInfo& info) {
   out.found.finding = judgement.finding;
   out.found.plan = judgement.plan;
   info.state = state_of(judgement.finding);
+  const bool begins_as_one = std::memcmp(out.copy.bytes, &layout::kMagic,
+                                         std::min(out.copy.count, sizeof layout::kMagic)) == 0;
+  if (judgement.finding == Finding::kTooShort && !begins_as_one) info.state = ESHM_LINK_FOREIGN;
   put_text(judgement.reason, info.problem, sizeof info.problem);
   (void)os::LockFile::reopen(out.found.file, false, out.locks);
 }

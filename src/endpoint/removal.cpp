@@ -60,11 +60,7 @@ Failure remove_absent(const Settings& settings) {
 }
 
 Failure remove_no_segment(const Settings& settings, const Found& found, bool force) {
-  if (!force) {
-    return fail(found.refusal.code, found.refusal.text + "; it stays unless it is forced",
-                found.refusal.error_number);
-  }
-  return unlink_link(settings);
+  return force ? unlink_link(settings) : found.refusal;
 }
 
 Failure refuse_held(const Settings& settings, const SegmentFile& segment, ESHMRole role) {
