@@ -248,7 +248,7 @@ void check_orphans(Report& report) {
 
 void check_link(Report& report, const std::string& name) {
   const WatchedLink link = watch_links({inspect(name)}, 10'000'000)[0];
-  const std::string topic = "link " + printable(name);
+  const std::string topic = "link";
   const std::string sentence = verdict_sentence(link, real_now_ns());
   if (link.is_well()) {
     report.ok(topic, sentence);
