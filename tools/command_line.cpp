@@ -55,6 +55,7 @@ class Commands {
                             "  eshm ls --watch          again each second, with rates\n"
                             "  eshm ls --json | jq -r '.links[] | select(.orphan).name'");
     sub->add_flag("--json", ls_.json, "One JSON object (docs/TOOL.md has its members)");
+    sub->add_flag("--names", ls_.names, "Only the names, a line each");
     sub->add_flag("--watch", ls_.watch, "Again and again, until Ctrl-C");
     take_seconds(sub, "--interval", ls_.interval_s, "Seconds between two looks of --watch");
     sub->add_option("--sample", ls_.sample_ms, "Milliseconds over which rates are measured")

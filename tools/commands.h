@@ -9,6 +9,7 @@ namespace tool {
 
 struct LsOptions {
   bool json = false;
+  bool names = false;
   bool watch = false;
   double interval_s = 1;
   uint32_t sample_ms = 10;

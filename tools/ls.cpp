@@ -66,6 +66,10 @@ int run_ls(const LsOptions& options) {
   if (!options.watch) {
     std::vector<ESHMLinkInfo> links;
     if (!list_links(links)) return complain_last_error();
+    if (options.names) {
+      for (const ESHMLinkInfo& link : links) put(std::string(link.name) + "\n");
+      return kFine;
+    }
     show(watch_links(links, uint64_t(options.sample_ms) * 1'000'000), options.json);
     if (links.empty() && !options.json && is_terminal()) put("there are no links\n");
     return kFine;
