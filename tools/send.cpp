@@ -63,6 +63,12 @@ class Input {
       if (count < 0) errno_ = errno;
       is_over_ = count <= 0;
       if (count > 0) buffer_.append(bytes, size_t(count));
+      if (buffer_.size() > size_t(INT32_MAX)) {  // no channel has such messages
+        errno_ = EMSGSIZE;
+        is_over_ = true;
+        buffer_.clear();
+        return false;
+      }
       return count > 0;
     }
     return false;

@@ -78,8 +78,37 @@ void Screen::show(const std::vector<std::string>& lines) {
   flush();
 }
 
+// Several keys may come at once. An escape that nothing follows is the key.
+KeyPress Screen::next_key() {
+  while (!typed_.empty()) {
+    const auto take = [this](size_t bytes) {
+      const std::string taken = typed_.substr(0, bytes);
+      typed_.erase(0, bytes);
+      return taken;
+    };
+    const char first = typed_[0];
+    if (first == '\033' && typed_.size() > 1 && (typed_[1] == '[' || typed_[1] == 'O')) {
+      size_t end = 2;  // of ESC [ parameters letter
+      while (end < typed_.size() && (typed_[end] < '@' || typed_[end] > '~')) ++end;
+      const std::string sequence = take(end + 1);
+      if (sequence.back() == 'A') return {Key::kUp, ""};
+      if (sequence.back() == 'B') return {Key::kDown, ""};
+      continue;
+    }
+    if (first == '\033') return take(1), KeyPress{Key::kEscape, ""};
+    if (first == '\n' || first == '\r') return take(1), KeyPress{Key::kEnter, ""};
+    if (first == '\x7f' || first == '\b') return take(1), KeyPress{Key::kBackspace, ""};
+    size_t bytes = 1;
+    while (bytes < typed_.size() && (uint8_t(typed_[bytes]) & 0xc0) == 0x80) ++bytes;
+    return {Key::kLetter, take(bytes)};
+  }
+  return {};
+}
+
 KeyPress Screen::wait_key(uint64_t until_ns) {
   while (!must_stop()) {
+    const KeyPress press = next_key();
+    if (press.key != Key::kNone) return press;
     if (!same(terminal_size(), shown_)) return {};
     const uint64_t now = now_ns();
     const bool is_late = now >= until_ns;
@@ -89,20 +118,13 @@ KeyPress Screen::wait_key(uint64_t until_ns) {
       if (is_late) return {};
       continue;
     }
-    char bytes[8] = {};
-    const ssize_t count = read(STDIN_FILENO, bytes, sizeof bytes - 1);
-    if (count <= 0) {  // the terminal is gone: the next output fails, too
-      pause_ns(10'000'000);
-      continue;
+    char bytes[64];
+    const ssize_t count = read(STDIN_FILENO, bytes, sizeof bytes);
+    if (count > 0) {
+      typed_.append(bytes, size_t(count));
+    } else {
+      pause_ns(10'000'000);  // the terminal is gone: the next output fails, too
     }
-    const std::string text(bytes, size_t(count));
-    if (text == "\033[A" || text == "\033OA") return {Key::kUp, ""};
-    if (text == "\033[B" || text == "\033OB") return {Key::kDown, ""};
-    if (text == "\033") return {Key::kEscape, ""};
-    if (text[0] == '\033') continue;
-    if (text == "\n" || text == "\r") return {Key::kEnter, ""};
-    if (text == "\x7f" || text == "\b") return {Key::kBackspace, ""};
-    return {Key::kLetter, text};
   }
   return {};
 }

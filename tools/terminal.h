@@ -34,8 +34,11 @@ class Screen {
   KeyPress wait_key(uint64_t until_ns);
 
  private:
+  KeyPress next_key();
+
   struct Saved;
   Saved* saved_;
+  std::string typed_;  // what was read, and is no key yet
   Size shown_;
 };
 
