@@ -11,6 +11,7 @@
 #include <fstream>
 #include <thread>
 
+#include "eshm.hpp"
 #include "support/child.h"
 #include "support/link.h"
 
@@ -299,6 +300,17 @@ TEST_P(LinksOutside, RemoveNeverTakesALinkThatSomebodyHasJustOpened) {
   remover.join();
   const int last = eshm_remove(name().c_str(), 0);
   EXPECT_TRUE(last == ESHM_SUCCESS || last == ESHM_ERROR_NO_DATA) << last_error();
+}
+
+TEST_P(LinksOutside, CppSeesTheSameLinks) {
+  const Link master = open_link(config(ESHM_ROLE_MASTER));
+  int found = 0;
+  const auto count = [&](const eshm::LinkInfo& link) { found += name() == link.name; };
+  const auto all = eshm::for_each_link(count);
+  EXPECT_TRUE(all && *all >= 1);
+  EXPECT_EQ(found, 1);
+  EXPECT_TRUE(eshm::inspect_link(name().c_str())->master.holds_role);
+  EXPECT_EQ(eshm::remove_link(name().c_str()).code(), eshm::Code::kRoleMismatch);
 }
 
 TEST_P(LinksOutside, TheCallbackEndsTheListing) {

@@ -54,8 +54,7 @@ std::string fill_text(const ESHMLinkInfo& info) {
 // What the screen shows, and what the keys change.
 class Top {
  public:
-  explicit Top(const TopOptions& options)
-      : options_(options), sort_(options.sort), filter_(options.filter) {}
+  explicit Top(const TopOptions& options) : sort_(options.sort), filter_(options.filter) {}
 
   bool look() {
     if (!set_.look()) return false;
@@ -257,7 +256,6 @@ class Top {
     }
   }
 
-  const TopOptions& options_;
   LinkSet set_;
   std::map<std::string, History> history_;
   std::string sort_, filter_, selected_name_;
