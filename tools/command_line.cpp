@@ -81,7 +81,7 @@ class Commands {
         ->check(CLI::IsMember({"name", "rate", "age", "size"}))
         ->capture_default_str();
     sub->add_option("--filter", top_.filter, "Only links whose names hold this text");
-    on(sub, [this] { return run_top(top_); });
+    look_on(sub, [this] { return run_top(top_); });
 
     sub = command(app, "cat", "Print a link's messages as they come",
                   "  eshm cat cam0                     of the master, until Ctrl-C\n"
@@ -106,7 +106,7 @@ class Commands {
     sub->add_option("--field", cat_.fields, "Only this field of a typed channel: pose.x, a[2]")
         ->expected(1)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-    on(sub, [this] { return run_cat(cat_); });
+    look_on(sub, [this] { return run_cat(cat_); });
 
     sub = command(app, "plot", "Plot fields of a typed link in the terminal",
                   "  eshm plot arm pose.x pose.y\n"
@@ -116,7 +116,7 @@ class Commands {
     sub->add_flag("--s2m", plot_.s2m, "What the slave sends, instead of the master");
     take_seconds(sub, "--span", plot_.span_s, "Seconds from the left to the right edge");
     sub->add_option("-n", plot_.frames, "End after so many pictures");
-    on(sub, [this] { return run_plot(plot_); });
+    look_on(sub, [this] { return run_plot(plot_); });
 
     sub = command(app, "hz", "Measure a link's rate and jitter, both directions",
                   "  eshm hz cam0             until Ctrl-C, then a histogram\n"
@@ -124,7 +124,7 @@ class Commands {
     take_name(sub, hz_.name);
     take_seconds(sub, "--for", hz_.for_s, "End after so many seconds");
     sub->add_flag("--json", hz_.json, "One JSON object at the end");
-    on(sub, [this] { return run_hz(hz_); });
+    look_on(sub, [this] { return run_hz(hz_); });
 
     sub = command(app, "send", "Send lines, files or JSON objects to a link",
                   "  echo hello | eshm send cam0           each line is a message\n"
@@ -202,7 +202,7 @@ class Commands {
                   "  eshm metrics > /var/lib/node_exporter/eshm.prom\n"
                   "  eshm metrics --listen 9090            http://127.0.0.1:9090/metrics");
     sub->add_option("--listen", metrics_.listen, "PORT or ADDRESS:PORT; without ADDRESS loopback");
-    on(sub, [this] { return run_metrics(metrics_); });
+    look_on(sub, [this] { return run_metrics(metrics_); });
 
     sub = command(app, "version", "Show the library, its layout and the kernel's features",
                   "  eshm version");
@@ -215,6 +215,13 @@ class Commands {
  private:
   void on(CLI::App* sub, std::function<int()> run) {
     sub->final_callback([this, run] { chosen_ = run; });
+  }
+
+  void look_on(CLI::App* sub, std::function<int()> run) {
+    on(sub, [run] {
+      step_back();
+      return run();
+    });
   }
 
   LsOptions ls_;

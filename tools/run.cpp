@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -45,6 +46,11 @@ void handle_signals() {
 
 bool must_stop() { return stop_requested != 0 || output_failed; }
 int interrupt_when_stopping(void*) { return must_stop() ? 1 : 0; }
+
+void step_back() {
+  constexpr int kLowest = 19;
+  (void)setpriority(PRIO_PROCESS, 0, kLowest);
+}
 
 void pause_ns(uint64_t ns) {
   constexpr uint64_t kPieceNs = 50'000'000;  // a signal just before the sleep is not lost

@@ -18,6 +18,9 @@ void handle_signals();
 bool must_stop();
 int interrupt_when_stopping(void*);  // ESHMConfig.interrupt
 
+// For commands that only look on: whoever works on a link goes before them.
+void step_back();
+
 // Sleeps so long, or until the command is to end.
 void pause_ns(uint64_t ns);
 uint64_t now_ns();       // CLOCK_MONOTONIC
