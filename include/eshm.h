@@ -239,6 +239,44 @@ int eshm_get_role(ESHMHandle* handle, enum ESHMRole* role);
  * observer, like eshm_wait_any and eshm_get_fd: it has no thread that would call. */
 int eshm_set_event_callback(ESHMHandle* handle, ESHMEventCallback callback, void* context);
 
+/* ---- links of this host, from outside ------------------------------------- */
+
+/* For tools and supervisors. Links are found by their names in /dev/shm, whatever became of
+ * their processes. Listing and inspecting take no lock, write nothing and wait for nothing:
+ * the two processes of a link never notice. */
+
+/* Calls `visit` for each link, in no order; each was inspected as by eshm_inspect just
+ * before. A link that goes while the listing runs may be missing or ABSENT.
+ * Returns the number of calls made; INVALID_PARAM (NULL); PERMISSION or SHM_ATTACH (/dev/shm
+ * cannot be read). */
+int eshm_list(ESHMLinkCallback visit, void* context);
+
+/* Fills `info` with what is at a link's name. Whatever is found there is SUCCESS: see
+ * info->state and info->problem.
+ * Returns SUCCESS; INVALID_PARAM (NULL, a name that no link can have, or a struct_size
+ * above 4096). */
+int eshm_inspect(const char* name, ESHMLinkInfo* info);
+
+/* Copies the text of a direction's message type, with a 0 at its end. `bytes`, which may be
+ * NULL, gets its length. Control characters in it become '?'.
+ * Returns SUCCESS; NO_DATA (there is no such segment, or it names no type);
+ * BUFFER_TOO_SMALL (the length is in *bytes); INVALID_PARAM. */
+int eshm_get_type_text(const char* name, enum ESHMDirection direction, char* buffer,
+                       size_t buffer_size, size_t* bytes);
+
+/* Removes a link's name, and what killed processes left of it: the file of an unfinished
+ * replacement, System V segments. It holds both roles and the succession lock meanwhile,
+ * so no process can come to a role of it. Waits up to 1000 ms for a process that is
+ * changing the roles.
+ * flags: 0, or ESHM_REMOVE_FORCE. With force a living master gives the name to a new segment
+ * within a second, and a slave without a master waits for one that has the name.
+ * Returns SUCCESS; NO_DATA (nothing has the name); ROLE_MISMATCH (a role is held: the sentence
+ * names the process); CORRUPT or SHM_ATTACH (what has the name is no segment that
+ * this library understands; force removes it unless it is a directory); PERMISSION (the
+ * owner alone may do that); SHM_DELETE (it could not be removed, or the roles are being
+ * changed); INVALID_PARAM. */
+int eshm_remove(const char* name, uint32_t flags);
+
 /* ---- errors and the library itself --------------------------------------- */
 
 /* A short text for a code; never NULL. Static. */

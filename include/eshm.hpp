@@ -509,6 +509,37 @@ inline Result<std::size_t> wait_any(span<const Link> links, Timeout timeout) noe
   return wait_any(span<ESHMHandle* const>(handles.data(), links.size()), timeout);
 }
 
+// ---- links from outside ---------------------------------------------------------
+
+using LinkInfo = ESHMLinkInfo;
+
+// What is at a link's name, whatever became of its processes. `name` ends with 0.
+inline Result<LinkInfo> inspect_link(const char* name) noexcept {
+  LinkInfo info = {};
+  info.struct_size = sizeof info;
+  const int code = eshm_inspect(name, &info);
+  return {Status::of(code), info};
+}
+// Calls visit(const LinkInfo&) for each link of the host; answers their number. `visit`
+// must not throw.
+template <class Visit>
+Result<std::size_t> for_each_link(Visit&& visit) noexcept {
+  using Plain = std::remove_reference_t<Visit>;
+  Plain* const target = &visit;
+  const int calls = eshm_list(
+      [](const ESHMLinkInfo* link, void* context) {
+        (**static_cast<Plain* const*>(context))(*link);
+        return 0;
+      },
+      const_cast<void*>(static_cast<const void*>(&target)));
+  if (calls < 0) return Status::of(calls);
+  return static_cast<std::size_t>(calls);
+}
+// Removes a link that no process uses; with `force` any.
+inline Status remove_link(const char* name, bool force = false) noexcept {
+  return Status::of(eshm_remove(name, force ? ESHM_REMOVE_FORCE : 0));
+}
+
 // ---- typed ends -----------------------------------------------------------------
 //
 // Each either owns a link, or refers to one that was opened with

@@ -14,7 +14,7 @@
  *  - ESHMStatsEx and ESHMView may become longer; fields keep their offsets.
  *  - ESHMStats and ESHMType never change.
  * struct_size of a struct that the library fills (ESHMMessageInfo, ESHMView,
- * ESHMStatsEx): set it to sizeof before the call; it is the number of bytes that the
+ * ESHMStatsEx, ESHMLinkInfo): set it to sizeof before the call; it is the number of bytes that the
  * call may write, at most 4096. The library fills the fields that it knows, as far as
  * that reaches, sets the rest of these bytes to 0 and leaves struct_size as it is.
  * 0 means the size of release 0.1, in every release: 64, 120 and 152 bytes.
@@ -296,6 +296,97 @@ typedef struct ESHMStatsEx {
   uint64_t max_read_size;    /* largest message it may get, in bytes */
   uint64_t reserved[8];    /* room for new fields; set to 0 */
 } ESHMStatsEx;
+
+/* ---- links as they look from outside (eshm_list, eshm_inspect) ---- */
+
+/* What is at a link's name. */
+enum ESHMLinkState {
+  ESHM_LINK_ABSENT = 0,        /* nothing */
+  ESHM_LINK_FINE = 1,          /* a segment that this library understands */
+  ESHM_LINK_SUPERSEDED = 2,    /* one that does not count any more: the process that was to
+                                * replace it died before it gave the name away */
+  ESHM_LINK_UNREADABLE = 3,    /* the file may not be opened by this process */
+  ESHM_LINK_OTHER_VERSION = 4, /* a segment of another layout */
+  ESHM_LINK_CORRUPT = 5,       /* a segment whose header no healthy process wrote, or part of one */
+  ESHM_LINK_FOREIGN = 6        /* something else: a stranger's file, a directory, a FIFO */
+};
+
+/* One role of a link. Only holds_role is the kernel's word; the rest is what the last
+ * holder wrote into the segment. */
+typedef struct ESHMLinkPeer {
+  pid_t pid;                   /* of the last holder, in its own PID namespace; 0: none yet */
+  bool holds_role;             /* a process holds the role now */
+  bool has_left;               /* the last holder destroyed its handle */
+  bool waits_for_message;      /* the holder sleeps until a message comes */
+  bool waits_for_room;         /* the holder sleeps until a queue has room */
+  uint32_t stale_threshold_ms; /* the holder's own */
+  uint32_t generation;         /* number of processes that have had the role in this segment */
+  uint64_t incarnation;        /* random, one for each holder; 0: the record is incomplete */
+  uint64_t start_time;         /* field 22 of /proc/PID/stat; 0: unknown */
+  uint64_t pid_namespace;      /* inode of /proc/PID/ns/pid */
+  uint64_t time_namespace;
+  uint64_t beats;              /* heartbeats; a living process's grow, or its calls do */
+  uint64_t calls_writing;      /* calls that wrote or lent, as far as they showed life */
+  uint64_t calls_reading;
+  uint64_t reserved[4];        /* room for new fields; set to 0 */
+} ESHMLinkPeer;
+
+/* One direction of a link. */
+typedef struct ESHMLinkChannel {
+  enum ESHMDelivery delivery;
+  uint32_t flags;              /* ESHM_FLAG_TIMESTAMPS, ESHM_FLAG_ALIGN_PAYLOAD */
+  uint32_t max_borrows;
+  uint32_t max_loans;
+  uint64_t max_message_size;   /* bytes */
+  uint64_t queue_capacity;     /* bytes; 0 for LATEST */
+  uint64_t data_bytes;         /* memory of this direction */
+  uint64_t type_fingerprint;   /* 0: untyped */
+  uint32_t type_text_bytes;    /* what eshm_get_type_text needs, less the final 0 */
+  uint32_t slot_count;         /* 0 for QUEUE */
+  bool has_counts;             /* false: the data cannot be read (any more), so the next four are 0 */
+  uint8_t reserved_bytes[7];   /* set to 0 */
+  uint64_t written;            /* messages in this segment */
+  uint64_t read;               /* of those, read by the reader */
+  uint64_t queued_bytes;       /* QUEUE: used by what is unread */
+  uint64_t newest_ns;          /* LATEST with time stamps: that of the newest message; else 0 */
+  uint64_t reserved[4];        /* room for new fields; set to 0 */
+} ESHMLinkChannel;
+
+#define ESHM_MAX_PROBLEM_BYTES 255
+
+/* A link, as eshm_list and eshm_inspect see it. It may become longer; fields keep their offsets. */
+typedef struct ESHMLinkInfo {
+  uint32_t struct_size; /* eshm_inspect: bytes that the call may write, 1 .. 4096, or 0 (means
+                         * 1056). In eshm_list's callback: the bytes that there are */
+  enum ESHMLinkState state;
+  char name[ESHM_MAX_NAME_BYTES + 8];          /* ends with 0 */
+  char problem[ESHM_MAX_PROBLEM_BYTES + 1];    /* why the state is not FINE; "" if it is */
+  uint32_t uid;           /* owner of the file */
+  uint32_t mode;          /* permissions of the file */
+  uint64_t inode;         /* another one at the same name is another segment */
+  uint64_t made_ns;       /* CLOCK_REALTIME of its making, in ns since 1970; 0: unknown */
+  uint64_t segment_bytes; /* memory of the link: the file, and System V segments */
+  uint32_t layout_version; /* 0: unknown; of an ABSENT one, what this library would make */
+  enum ESHMBackend backend;
+  bool auto_cleanup;      /* its master's eshm_destroy removes the name */
+  bool roles_change;      /* a process holds the succession lock: roles or name change now */
+  bool has_leftover;      /* a file is there that a process left which was killed while it
+                           * gave the name to a new segment */
+  uint8_t reserved_bytes[5]; /* set to 0 */
+  uint64_t seat_for;      /* the slave's seat is kept for this incarnation; 0: for none */
+  ESHMLinkPeer master;
+  ESHMLinkPeer slave;
+  ESHMLinkChannel m2s;
+  ESHMLinkChannel s2m;
+  uint64_t reserved[8];   /* room for new fields; set to 0 */
+} ESHMLinkInfo;
+
+/* Called by eshm_list for each link. An answer other than 0 ends the listing. It may call
+ * any function of the library. */
+typedef int (*ESHMLinkCallback)(const ESHMLinkInfo* link, void* context);
+
+/* Flags of eshm_remove. */
+#define ESHM_REMOVE_FORCE 1u /* also what is in use, or is no segment of this library */
 
 typedef struct ESHMHandle ESHMHandle;
 

@@ -8,7 +8,7 @@ set -euo pipefail
 packages=(build-essential cmake)
 if [ "${1:-test}" = test ]; then
   packages+=(ninja-build clang libgtest-dev libbenchmark-dev strace libfaketime util-linux spin abigail-tools valgrind
-    python3-dev python3-venv)
+    libcli11-dev tmux python3-dev python3-venv)
 fi
 
 installed() {

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # What ESHM_DESCRIBE cannot describe does not compile, and the compiler shows a sentence.
 #   describe_refused.sh COMPILER INCLUDE-FOLDER
 set -eu

@@ -18,6 +18,10 @@ static void on_log(enum ESHMLogLevel level, const char* text, void* context) {
   (void)context;
 }
 
+static int on_link(const ESHMLinkInfo* link, void* context) {
+  return link->state == ESHM_LINK_ABSENT && context != NULL;
+}
+
 int use_every_call(void);
 
 int use_every_call(void) {
@@ -28,6 +32,7 @@ int use_every_call(void) {
   ESHMStatsEx stats_ex = {0};
   ESHMMessageInfo info = {0};
   ESHMView view = {0};
+  ESHMLinkInfo outside = {0};
   enum ESHMRole role = ESHM_ROLE_AUTO;
   enum ESHMPeerState state = ESHM_PEER_NEVER_SEEN;
   bool alive = false;
@@ -61,6 +66,9 @@ int use_every_call(void) {
   code += eshm_get_remote_state(link, &state) + eshm_get_role(link, &role);
   code += eshm_get_channel(link, ESHM_M2S, &config.m2s) + eshm_type_of("A{x:i8@0}1", &config.m2s.type);
   code += eshm_get_stats(link, &stats) + eshm_get_stats_ex(link, &stats_ex);
+  code += eshm_list(on_link, &code) + eshm_inspect("x", &outside) + eshm_remove("x", 0);
+  code += eshm_get_type_text("x", ESHM_M2S, buffer, sizeof buffer, &bytes);
+  code += outside.state == ESHM_LINK_FINE && outside.m2s.written > outside.master.beats;
   code += eshm_destroy(link);
   return eshm_error_string(code) != NULL && eshm_last_error(&code) != NULL &&
          eshm_version() != NULL;

@@ -42,6 +42,7 @@ from ._errors import (
     make_error as _make_error,
 )
 from ._link import ESHM, Channel, wait_any
+from ._links import list_links, remove_link
 from ._native import MAX_DATA_SIZE, SPIN_ADAPTIVE, Borrow, Loan, Message
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ __all__ = [
     "Unsupported",
     "enable_logging",
     "error_string",
+    "list_links",
+    "remove_link",
     "wait_any",
 ]
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Checks of arguments: the error names the argument, what it takes and what came."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Layouts of record types: what a declaration in Python says about every byte.
 
 A declaration is a numpy dtype, a ctypes.Structure, a dataclass of plain numbers, or a

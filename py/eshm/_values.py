@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Values into the bytes of a record: exactly, or not at all.
 
 A field takes every value that it can hold unchanged, whatever its type in Python: 3.0

@@ -19,6 +19,8 @@ PyMethodDef functions[] = {
      METH_FASTCALL, nullptr},
     {"default_config", default_config, METH_NOARGS,
      "default_config()\n--\n\nThe library's defaults of ESHMConfig, as a dict."},
+    {"list_links", list_links, METH_NOARGS, nullptr},
+    {"remove_link", remove_link, METH_VARARGS, nullptr},
     {"close_all", close_all, METH_NOARGS, nullptr},
     {"set_error_factory", set_error_factory, METH_O, nullptr},
     {"next_notice", next_notice, METH_NOARGS, nullptr},

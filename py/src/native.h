@@ -133,6 +133,12 @@ PyObject* set_error_factory(PyObject*, PyObject* factory);
 PyObject* default_config(PyObject*, PyObject*);
 int add_constants(PyObject* module);
 
+// ---- links from outside (links.cpp) ----------------------------------------------------
+
+// list_links(): a list of dicts. remove_link(name, force).
+PyObject* list_links(PyObject*, PyObject*);
+PyObject* remove_link(PyObject*, PyObject* arguments);
+
 // ---- arguments (arguments.cpp) -----------------------------------------------------
 
 // Puts the arguments of a METH_FASTCALL | METH_KEYWORDS call into slots[0 .. count);

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a record takes: each cell of the table in py/README.md.
 
 Each test sends a value of one kind into a field, through a record type of each kind,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What users type: arguments, names, help, errors, asyncio, observers, loans of records."""
 
 import asyncio

@@ -24,6 +24,7 @@ ORDER = [
     "_notices",
     "_aio",
     "_link",
+    "_links",
     "typed",
     "__init__",
 ]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A link that nothing refers to is closed by the collector; a closed one keeps nothing."""
 
 import asyncio

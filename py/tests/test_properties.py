@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Random record types and values: one text in every language, and no value that changes.
 
 The types are declared as numpy dtype, ctypes.Structure, dataclass and C++ struct. A C++

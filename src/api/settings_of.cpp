@@ -22,21 +22,6 @@ namespace {
 
 Failure invalid(const std::string& text) { return fail(ESHM_ERROR_INVALID_PARAM, text); }
 
-Failure check_name(const char* name, std::string& out) {
-  if (name == nullptr) return invalid("shm_name is NULL");
-  out = name[0] == '/' ? name + 1 : name;
-  if (out.empty()) return invalid("shm_name is empty");
-  if (out.size() > ESHM_MAX_NAME_BYTES) {
-    return invalid("shm_name has " + std::to_string(out.size()) + " bytes, at most " +
-                   std::to_string(ESHM_MAX_NAME_BYTES) + " are allowed");
-  }
-  for (const unsigned char byte : out) {
-    if (byte == '/') return invalid("shm_name \"" + out + "\" has a '/' inside");
-    if (byte < 0x20 || byte == 0x7f) return invalid("shm_name has a control character");
-  }
-  return success();
-}
-
 // An enum that the caller filled may hold anything; as an integer it may be looked at.
 template <class Enum>
 uint32_t raw(const Enum& value) {
@@ -178,6 +163,21 @@ Failure take_new_fields(const ESHMConfig& config, endpoint::Settings& out) {
 }
 
 }  // namespace
+
+Failure check_name(const char* name, std::string& out) {
+  if (name == nullptr) return invalid("shm_name is NULL");
+  out = name[0] == '/' ? name + 1 : name;
+  if (out.empty()) return invalid("shm_name is empty");
+  if (out.size() > ESHM_MAX_NAME_BYTES) {
+    return invalid("shm_name has " + std::to_string(out.size()) + " bytes, at most " +
+                   std::to_string(ESHM_MAX_NAME_BYTES) + " are allowed");
+  }
+  for (const unsigned char byte : out) {
+    if (byte == '/') return invalid("shm_name \"" + out + "\" has a '/' inside");
+    if (byte < 0x20 || byte == 0x7f) return invalid("shm_name has a control character");
+  }
+  return success();
+}
 
 Failure settings_of(const ESHMConfig& config, endpoint::Settings& out) {
   if (Failure failure = check_name(config.shm_name, out.name)) return failure;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "api/type_text.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The canonical text of a message type (eshm_data.h, ESHMType).
 #pragma once
 

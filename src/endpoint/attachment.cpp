@@ -55,6 +55,10 @@ Failure make_huge_pages(const Settings& settings, const SegmentFile& segment, Di
 
 }  // namespace
 
+std::string sysv_key_of(const std::string& link, Direction direction) {
+  return "eshm:" + std::to_string(direction) + ":" + link;
+}
+
 Failure DataMapping::map(const Settings& settings, const SegmentFile& segment, Direction direction,
                          bool writable, DataMapping& out) {
   const layout::ChannelGeometry& geometry = segment.plan().geometry[direction];
@@ -115,7 +119,7 @@ Failure DataMapping::create(const Settings& settings, SegmentFile& segment, Dire
   os::SysvBlock made;  // keeps a System V area alive until it is mapped for good
   os::Mapping first_line;
   if (settings.backend == ESHM_BACKEND_SYSV) {
-    const std::string key = "eshm:" + std::to_string(direction) + ":" + settings.name;
+    const std::string key = sysv_key_of(settings.name, direction);
     const int failure =
         os::SysvBlock::create(key, geometry.data_bytes, settings.permissions,
                               wants_huge_pages(settings), made);

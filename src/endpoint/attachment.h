@@ -13,6 +13,9 @@
 
 namespace eshm::endpoint {
 
+// Where the key of a direction's System V segment comes from.
+std::string sysv_key_of(const std::string& link, layout::Direction direction);
+
 // One direction's data area, in whichever backend. Mapped read-only on the
 // side that reads.
 class DataMapping {

@@ -37,16 +37,19 @@ std::string difference(const std::string& theirs, const std::string& ours) {
 }  // namespace
 
 // A private copy: a peer may write rubbish there.
-std::string type_text_in(const SegmentFile& segment, layout::Direction direction) {
-  const layout::ChannelGeometry& geometry = segment.plan().geometry[direction];
+std::string type_text_in(const os::Fd& file, const layout::ChannelGeometry& geometry) {
   std::string text(geometry.type_text_bytes, ' ');
-  const ssize_t got = pread(segment.locks().fd().get(), &text[0], text.size(),
-                            off_t(geometry.type_text_offset));
+  const ssize_t got =
+      pread(file.get(), &text[0], text.size(), off_t(geometry.type_text_offset));
   text.resize(size_t(std::max<ssize_t>(got, 0)));
   for (char& c : text) {
     if (c < 0x20 || c == 0x7f) c = '?';
   }
   return text;
+}
+
+std::string type_text_in(const SegmentFile& segment, layout::Direction direction) {
+  return type_text_in(segment.locks().fd(), segment.plan().geometry[direction]);
 }
 
 int write_type_texts(const Settings& settings, const SegmentFile& segment) {

@@ -11,7 +11,8 @@ namespace eshm::endpoint {
 // The creator's texts, into a segment that has no name yet. Returns 0 or the errno.
 int write_type_texts(const Settings& settings, const SegmentFile& segment);
 
-// What the segment's creator wrote there; "" for none.
+// What the creator of the segment in `file` wrote there; "" for none.
+std::string type_text_in(const os::Fd& file, const layout::ChannelGeometry& geometry);
 std::string type_text_in(const SegmentFile& segment, layout::Direction direction);
 
 // TYPE_MISMATCH where this end and the segment name unlike types.

@@ -72,6 +72,10 @@ class RoleSeeker {
   Step start_afresh(const SegmentPtr& segment);
   Step supersede(const SegmentPtr& segment);
 
+  static Step try_again(Failure meanwhile = {});
+  static Step refused(Failure failure);
+  // As far as this process can see it.
+  static bool is_exiting(const Holder& holder);
   // Compares a role's holder's signs of life, over a stale threshold.
   Pulse compare_signs(const Holder& holder, uint64_t signs);
   Step refuse_taken(const char* role, const Holder& holder, Pulse pulse) const;

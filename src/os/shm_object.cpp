@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "os/shm_object.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -16,6 +17,8 @@
 namespace eshm::os {
 namespace {
 
+constexpr const char* kObjectPrefix = "eshm_";
+constexpr const char* kSuccessorPrefix = ".eshm-next_";
 constexpr uint64_t kAllocationStep = 1u << 20;
 // RENAME_NOREPLACE and RENAME_EXCHANGE of <linux/fs.h>.
 constexpr unsigned kNoReplace = 1 << 0;
@@ -123,11 +126,11 @@ size_t page_bytes() {
 }
 
 std::string object_path(const std::string& name) {
-  return std::string(kDirectory) + "/eshm_" + name;
+  return std::string(kDirectory) + "/" + kObjectPrefix + name;
 }
 
 std::string successor_path(const std::string& name) {
-  return std::string(kDirectory) + "/.eshm-next_" + name;
+  return std::string(kDirectory) + "/" + kSuccessorPrefix + name;
 }
 
 int create_unnamed(size_t bytes, mode_t mode, MemoryNeed& need, Fd& out) {
@@ -190,6 +193,41 @@ int punch_hole(const Fd& file, uint64_t offset, uint64_t bytes) {
                    off_t(bytes)) == 0
              ? 0
              : errno;
+}
+
+namespace {
+
+std::string without_prefix(const std::string& text, const std::string& prefix) {
+  return text.compare(0, prefix.size(), prefix) == 0 ? text.substr(prefix.size()) : "";
+}
+
+}  // namespace
+
+int list_names(std::vector<std::string>& out) {
+  Fd directory;
+  const int failure =
+      Fd::open([] { return ::open(kDirectory, O_RDONLY | O_DIRECTORY | O_CLOEXEC); }, directory);
+  if (failure != 0) return failure;
+  alignas(8) char entries[32768];
+  for (;;) {
+    const long bytes = syscall(SYS_getdents64, directory.get(), entries, sizeof entries);
+    if (bytes < 0) return errno;
+    if (bytes == 0) return 0;
+    for (long at = 0; at < bytes;) {
+      // On 64-bit Linux the C library's struct has the kernel's layout.
+      const auto* const entry = reinterpret_cast<const dirent*>(entries + at);
+      out.push_back(entry->d_name);
+      at += entry->d_reclen;
+    }
+  }
+}
+
+std::string link_of_object(const std::string& file_name) {
+  return without_prefix(file_name, kObjectPrefix);
+}
+
+std::string link_of_successor(const std::string& file_name) {
+  return without_prefix(file_name, kSuccessorPrefix);
 }
 
 FileId names_directory() {

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "os/fd.h"
 #include "os/memory_room.h"
@@ -111,6 +112,13 @@ int exchange_names(const std::string& a, const std::string& b);
 int unlink_name(const std::string& path);
 // Gives the pages of a range back to the system; readers see zeros.
 int punch_hole(const Fd& file, uint64_t offset, uint64_t bytes);
+
+// Adds the names of everything in /dev/shm. Returns 0 or the errno.
+int list_names(std::vector<std::string>& out);
+// The link whose object has that file name, or "".
+std::string link_of_object(const std::string& file_name);
+// The link whose successor has that file name, or "".
+std::string link_of_successor(const std::string& file_name);
 
 // Which file it is, whatever its name.
 struct FileId {

@@ -6,6 +6,7 @@
 #include <sys/shm.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -24,6 +25,22 @@ key_t key_of(const std::string& text, uint32_t attempt) {
   return key_t(hash == 0 ? 1 : hash);  // 0 is IPC_PRIVATE
 }
 
+bool is_abandoned(const shmid_ds& state) {
+  const bool maker_is_gone = kill(state.shm_cpid, 0) != 0 && errno == ESRCH;
+  return state.shm_nattch == 0 && state.shm_perm.uid == geteuid() && maker_is_gone;
+}
+
+// Its maker did not live to write the first line.
+bool is_unused(int id, size_t bytes) {
+  void* const at = shmat(id, nullptr, SHM_RDONLY);
+  if (at == reinterpret_cast<void*>(-1)) return false;
+  const char* const first = static_cast<const char*>(at);
+  const bool is_zero =
+      std::all_of(first, first + std::min<size_t>(bytes, 64), [](char c) { return c == 0; });
+  shmdt(at);
+  return is_zero;
+}
+
 // A segment of this key that its maker did not live to attach: nobody is
 // attached, it is ours, its maker is gone and it has the size of what is being
 // made. Anything else may be a stranger's and stays.
@@ -31,11 +48,7 @@ void remove_leftover(key_t key, size_t bytes) {
   const int id = shmget(key, 0, 0);
   shmid_ds state;
   if (id < 0 || shmctl(id, IPC_STAT, &state) != 0) return;
-  const bool maker_is_gone = kill(state.shm_cpid, 0) != 0 && errno == ESRCH;
-  if (state.shm_nattch == 0 && state.shm_perm.uid == geteuid() && state.shm_segsz == bytes &&
-      maker_is_gone) {
-    shmctl(id, IPC_RMID, nullptr);
-  }
+  if (state.shm_segsz == bytes && is_abandoned(state)) shmctl(id, IPC_RMID, nullptr);
 }
 
 int make(const std::string& key_text, size_t bytes, int flags) {
@@ -125,6 +138,18 @@ int SysvBlock::attach(int id, size_t bytes, uid_t owner, bool writable, SysvBloc
   if (state.shm_perm.uid != owner) return EACCES;
   out = std::move(block);
   return 0;
+}
+
+int SysvBlock::remove_leftovers(const std::string& key_text) {
+  int removed = 0;
+  for (uint32_t attempt = 0; attempt < kKeyAttempts; ++attempt) {
+    const int id = shmget(key_of(key_text, attempt), 0, 0);
+    shmid_ds state;
+    if (id < 0 || shmctl(id, IPC_STAT, &state) != 0) continue;
+    if (!is_abandoned(state) || !is_unused(id, state.shm_segsz)) continue;
+    removed += shmctl(id, IPC_RMID, nullptr) == 0;
+  }
+  return removed;
 }
 
 void SysvBlock::reset() {

@@ -36,6 +36,11 @@ class SysvBlock {
   // Returns 0 or the errno; EINVAL for another size, EACCES for another owner.
   static int attach(int id, size_t bytes, uid_t owner, bool writable, SysvBlock& out);
 
+  // Removes what processes killed between making and marking left behind under keys of
+  // `key_text`: all zero, nobody attached, our own, the maker gone. Anything else may be a
+  // stranger's. Returns how many there were.
+  static int remove_leftovers(const std::string& key_text);
+
   std::byte* data() const { return data_; }
   int id() const { return id_; }
   void reset();
