@@ -335,7 +335,7 @@ TEST_P(ToolTest, DoctorTellsWhyALinkCannotBeUsed) {
 
 TEST_P(ToolTest, VersionNamesLibraryAndLayout) {
   const ToolRun run = run_tool({"version"});
-  EXPECT_EQ(run.out.find("eshm " + std::string(eshm_version()) + ", layout version 1\n"), 0u);
+  EXPECT_EQ(run.out.find("eshm " + std::string(eshm_version()) + ", layout version 2\n"), 0u);
   EXPECT_TRUE(holds(run_tool({"version", "--json"}).out, "\"features\":{\"O_TMPFILE\":true"));
 }
 

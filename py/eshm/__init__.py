@@ -21,6 +21,7 @@ from ._enums import (
     Event,
     Flag,
     PeerState,
+    Unread,
 )
 from ._errors import (
     Closed,
@@ -85,6 +86,7 @@ __all__ = [
     "Superseded",
     "Timeout",
     "TypeMismatch",
+    "Unread",
     "Unsupported",
     "enable_logging",
     "error_string",

@@ -58,6 +58,13 @@ class Delivery(IntEnum):
     QUEUE = 1
 
 
+class Unread(IntEnum):
+    """What becomes of unread queue messages that do not fit a new master's configuration."""
+
+    KEEP = 0
+    DROP = 1
+
+
 class PeerState(IntEnum):
     NEVER_SEEN = 0
     ALIVE = 1

@@ -29,6 +29,7 @@ from ._enums import (
     ESHMRole,
     Event,
     PeerState,
+    Unread,
 )
 from ._errors import Closed, Error
 
@@ -135,6 +136,8 @@ class ESHM(_native.Link):
     backend: where the messages are. m2s, s2m: the Channel from master to slave, and back.
     spin_us: microseconds that a wait polls before it sleeps; SPIN_ADAPTIVE: while it pays.
     permissions: mode of the segment. flags: members of Flag.
+    unread_policy: what a master does with the former processes' unread queue messages that
+    do not fit: Unread.KEEP: SegmentError, and they stay; Unread.DROP: it drops them.
     thread_cpus, thread_policy, thread_priority: of the library's threads; CPUs as "2,4-7".
     Raises RoleTaken, Timeout (no master), TypeMismatch, PermissionDenied, SegmentError,
     InvalidParameter, TypeError.
@@ -162,6 +165,7 @@ class ESHM(_native.Link):
         spin_us: int = LINK["spin_us"],
         permissions: int = LINK["permissions"],
         flags: int = LINK["flags"],
+        unread_policy: Union[Unread, str] = Unread(LINK["unread_policy"]),
         thread_cpus: Optional[str] = LINK["thread_cpus"],
         thread_policy: int = LINK["thread_policy"],
         thread_priority: int = LINK["thread_priority"],
@@ -191,6 +195,7 @@ class ESHM(_native.Link):
             whole("spin_us", spin_us, "microseconds"),
             whole("permissions", permissions, "a mode as 0o600", 0o7777),
             whole("flags", flags, "members of Flag"),
+            member("unread_policy", Unread, unread_policy),
             None if thread_cpus is None else text("thread_cpus", thread_cpus),
             whole("thread_policy", thread_policy, "os.SCHED_OTHER, SCHED_FIFO or SCHED_RR", 99),
             whole("thread_priority", thread_priority, "a priority", 99),

@@ -49,6 +49,7 @@ class _LinkDefaults(TypedDict):
     spin_us: int
     permissions: int
     flags: int
+    unread_policy: int
     thread_cpus: Optional[str]
     thread_policy: int
     thread_priority: int
@@ -126,6 +127,7 @@ class Link:
         spin_us: int,
         permissions: int,
         flags: int,
+        unread_policy: int,
         thread_cpus: Optional[str],
         thread_policy: int,
         thread_priority: int,

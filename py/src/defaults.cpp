@@ -19,7 +19,7 @@ PyObject* channel_defaults(const ESHMChannelConfig& channel) {
 PyObject* default_config(PyObject*, PyObject*) {
   const ESHMConfig config = eshm_default_config("");
   return Py_BuildValue(
-      "{sisisIsIsIsIsNsNsisNsNsIsIsIszsisi}", "role", static_cast<int>(config.role),
+      "{sisisIsIsIsIsNsNsisNsNsIsIsIsiszsisi}", "role", static_cast<int>(config.role),
       "disconnect_behavior", static_cast<int>(config.disconnect_behavior), "stale_threshold_ms",
       config.stale_threshold_ms, "reconnect_wait_ms", config.reconnect_wait_ms,
       "reconnect_retry_interval_ms", config.reconnect_retry_interval_ms, "max_reconnect_attempts",
@@ -27,7 +27,7 @@ PyObject* default_config(PyObject*, PyObject*) {
       "use_threads", PyBool_FromLong(config.use_threads), "backend",
       static_cast<int>(config.backend), "m2s", channel_defaults(config.m2s), "s2m",
       channel_defaults(config.s2m), "spin_us", config.spin_us, "permissions", config.permissions,
-      "flags", config.flags, "thread_cpus", config.thread_cpus, "thread_policy",
+      "flags", config.flags, "unread_policy", static_cast<int>(config.unread_policy), "thread_cpus", config.thread_cpus, "thread_policy",
       config.thread_policy, "thread_priority", config.thread_priority);
 }
 

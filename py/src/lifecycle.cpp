@@ -134,6 +134,7 @@ int link_init(PyObject* object, PyObject* args, PyObject* keywords) {
   int cleanup = config.auto_cleanup;
   int threads = config.use_threads;
   int backend = config.backend;
+  int unread_policy = config.unread_policy;
   PyObject* m2s = nullptr;
   PyObject* s2m = nullptr;
   static const char* names[] = {"shm_name",
@@ -151,18 +152,19 @@ int link_init(PyObject* object, PyObject* args, PyObject* keywords) {
                                 "spin_us",
                                 "permissions",
                                 "flags",
+                                "unread_policy",
                                 "thread_cpus",
                                 "thread_policy",
                                 "thread_priority",
                                 nullptr};
   if (!PyArg_ParseTupleAndKeywords(
-          args, keywords, "siiO&O&O&O&ppiO!O!O&O&O&zii", const_cast<char**>(names), &config.shm_name,
+          args, keywords, "siiO&O&O&O&ppiO!O!O&O&O&izii", const_cast<char**>(names), &config.shm_name,
           &role, &behavior, convert_uint32, &config.stale_threshold_ms, convert_uint32,
           &config.reconnect_wait_ms, convert_uint32, &config.reconnect_retry_interval_ms,
           convert_uint32, &config.max_reconnect_attempts, &cleanup, &threads, &backend,
           &PyTuple_Type, &m2s, &PyTuple_Type, &s2m, convert_uint32, &config.spin_us, convert_uint32,
-          &config.permissions, convert_uint32, &config.flags, &config.thread_cpus,
-          &config.thread_policy, &config.thread_priority) ||
+          &config.permissions, convert_uint32, &config.flags, &unread_policy,
+          &config.thread_cpus, &config.thread_policy, &config.thread_priority) ||
       !take_channel(m2s, &config.m2s) || !take_channel(s2m, &config.s2m)) {
     return -1;
   }
@@ -171,6 +173,7 @@ int link_init(PyObject* object, PyObject* args, PyObject* keywords) {
   config.auto_cleanup = cleanup != 0;
   config.use_threads = threads != 0;
   config.backend = static_cast<ESHMBackend>(backend);
+  config.unread_policy = static_cast<ESHMUnread>(unread_policy);
   config.interrupt = interrupt;
   Core* core = link->core;
   config.interrupt_context = core;

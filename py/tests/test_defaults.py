@@ -63,6 +63,7 @@ def test_the_extensions_defaults_have_these_values():
         "spin_us": 2**32 - 1,
         "permissions": 0o600,
         "flags": 0,
+        "unread_policy": eshm.Unread.KEEP,
         "thread_cpus": None,
         "thread_policy": os.SCHED_OTHER,
         "thread_priority": 0,
