@@ -59,7 +59,7 @@ int use_all(eshm::Link& link) {
   std::size_t orphans = 0;
   const auto count = [&](const eshm::LinkInfo& found) { orphans += !found.master.holds_role; };
   orphans += eshm::for_each_link(count) ? 1 : 0;
-  if (eshm::inspect_link("x")->state == ESHM_LINK_FINE) eshm::remove_link("x");
+  if (eshm::inspect_link("x")->state == ESHM_LINK_FINE) (void)eshm::remove_link("x");
   bool is_ok = link.write(numbers, 10ms) && link.write("text"sv);
   is_ok = is_ok && link.write(buffer, sizeof buffer);
   auto size = link.read(buffer, 250us);

@@ -62,7 +62,9 @@ class Resources : public LinkTest {
     if (way == Way::kObserve) next.role = ESHM_ROLE_OBSERVER;
     // What is prefaulted and typed takes a call more each.
     if (way == Way::kBirth || way == Way::kAttach) next.flags = ESHM_FLAG_PREFAULT;
-    if (way == Way::kBirth) EXPECT_EQ(eshm_type_of("T{x:u8@0}1", &next.m2s.type), ESHM_SUCCESS);
+    if (way == Way::kBirth) {
+      EXPECT_EQ(eshm_type_of("T{x:u8@0}1", &next.m2s.type), ESHM_SUCCESS);
+    }
     return next;
   }
 
