@@ -189,7 +189,7 @@ TEST_P(LinksOutside, OlderAndNewerProgramsGetAsMuchAsTheyHaveRoomFor) {
 
 TEST_P(LinksOutside, TypeTextIsCopiedWholeOrNotAtAll) {
   ESHMConfig config = this->config(ESHM_ROLE_MASTER);
-  config.m2s.type = {"P{x:f64@0}8", 77};
+  ASSERT_EQ(eshm_type_of("P{x:f64@0}8", &config.m2s.type), ESHM_SUCCESS);
   const Link master = open_link(config);
   ASSERT_TRUE(master) << last_error();
   char text[32];

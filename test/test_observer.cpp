@@ -313,7 +313,8 @@ TEST_P(ObserverTest, FollowsToTheSegmentOfAMasterThatReplacedAHungOne) {
   const Link master = open_link(hung_soon);
   ASSERT_TRUE(master) << last_error();
   ASSERT_EQ(write_text(master.get(), "new"), ESHM_SUCCESS);
-  EXPECT_EQ(look_for(observer.get(), "new").info.generation, 2u);
+  // Of a queue it sees the copies of the former master's messages before.
+  EXPECT_GE(look_for(observer.get(), "new").info.generation, 2u);
   wait_until([&] { return remote_is_alive(master.get()); });
   // It is seen there a moment before it has left the old segment.
   wait_until([&] { return ask(slave, "write here") == "0"; });

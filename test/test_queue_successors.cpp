@@ -231,7 +231,7 @@ TEST_F(Queue, BorrowThatWasReleasedLetsTheOldestCopiesGo) {
   for (; write_text(std::string(400, 'x')) == Write::kDone; ++more) {
     ASSERT_EQ(read_text(1).size(), 400u);
   }
-  EXPECT_GT(more, 60) << "hands reach far past a borrow";
+  EXPECT_GT(more, 30) << "hands reach far past a borrow";
   ASSERT_TRUE(release(payload));
   for (int n = 0; n < 1000; ++n) {
     ASSERT_EQ(write_text(std::string(400, 'x')), Write::kDone) << n;

@@ -282,10 +282,11 @@ uint64_t QueueWriter::number_from(uint64_t position) const {
 }
 
 QueueWriter::Backlog QueueWriter::backlog() const {
+  if (is_corrupt_ || consumed_ > committed_) return {};
   const uint64_t consumed = std::clamp(readers_position(), consumed_, committed_);
   const uint64_t handed_out =
       std::clamp(view_.reader->handed_out.load(memory_order_relaxed), consumed, committed_);
-  if (is_corrupt_ || !ring_.is_possible(consumed) || !ring_.is_possible(handed_out)) return {};
+  if (!ring_.is_possible(consumed) || !ring_.is_possible(handed_out)) return {};
   const uint64_t first_unread = number_from(handed_out);
   return {newest_number_ + 1 - first_unread, first_unread - number_from(consumed),
           committed_ - consumed};
@@ -473,6 +474,8 @@ void QueueReader::take_over(QueueReader& former, uint64_t first_carried) {
   Ring::Record record;
   for (uint64_t number = first_carried; number < former.next_number_; ++number) {
     if (next(message, record) != Result::kMessage) break;
+    // Copies have lower numbers than what is new: another reader has passed them.
+    if (message.number >= former.next_number_) break;
     const uint64_t position = next_.position;
     next_number_ = message.number + 1;
     next_ = ring_.after(next_, record.bytes);

@@ -18,6 +18,8 @@ class QueueRemains {
   // loan. False: there is none, or what follows is not what a healthy writer leaves.
   bool next();
 
+  // Behind the last one.
+  uint64_t position() const { return next_; }
   uint64_t size() const { return record_.size; }
   // 0: it was behind an open loan, and has none.
   uint64_t number() const;

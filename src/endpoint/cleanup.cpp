@@ -36,8 +36,12 @@ bool has_queue(const SegmentFile& segment) {
 bool is_last_out(ESHMRole role, const SegmentFile& segment) {
   if (segment.is_superseded()) return true;
   if (role == ESHM_ROLE_SLAVE) return !stays(segment, ESHM_ROLE_MASTER);
-  // What is unread in a queue is kept for the next master, and for its slave.
-  return !has_queue(segment) || !stays(segment, ESHM_ROLE_SLAVE);
+  if (!has_queue(segment)) return true;
+  // What is unread in a queue is kept for the next master, and for its slave, which may be
+  // on its way here.
+  const bool is_awaited = segment.page().seat.reserved_for.load(std::memory_order_acquire) != 0 &&
+                          !segment.is_held(layout::kSlaveByte);
+  return !is_awaited && !stays(segment, ESHM_ROLE_SLAVE);
 }
 
 }  // namespace
@@ -86,7 +90,7 @@ void clean_up_renewed(const Settings& settings, uint64_t own) {
   const bool is_ours =
       succession.try_take() && segment->is_named(settings) &&
       segment->page().seat.reserved_for.load(std::memory_order_acquire) == own &&
-      !segment->is_held(layout::kMasterByte);
+      !stays(*segment, ESHM_ROLE_MASTER);
   if (is_ours) os::unlink_name(os::object_path(settings.name));
 }
 

@@ -120,6 +120,7 @@ bool DataPath::renew(Move& move, bool stays_reading, channel::QueueWriter& forme
   std::atomic_thread_fence(std::memory_order_seq_cst);
   const layout::MarkLine& next_mark = attachment_->page().mark;
   const bool is_replaced = next_mark.superseded.load(std::memory_order_acquire) != 0;
+  attachment_->page().seat.is_renewal.store(0, memory_order_release);  // all is here now
   // MK1, after everything else: until here a slave reads on, and after it finds all of it.
   if (is_replaced) {
     former->mark(layout::kSuperseded, next_mark.successor_pid.load(memory_order_relaxed));

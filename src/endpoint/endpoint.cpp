@@ -97,6 +97,7 @@ Failure Endpoint::close() {
   Failure failure;
   Attachment& link = data_.attachment();
   try {
+    upkeep_.announce_leaving();
     failure = clean_up_name(settings_, settings_.role, upkeep_.named_segment(), kCleanupPatienceNs);
     if (is_renewed_without_us(link)) clean_up_renewed(settings_, link.incarnation());
   } catch (const std::bad_alloc&) {

@@ -35,6 +35,10 @@ channel::WriteResult carry_messages(const channel::QueueWriter& from, Carried& c
     channel::QueueWriter::Unread unread;
     if (!from.next_unread(carried.cursor, unread, end)) return channel::WriteResult::kDone;
     if (unread.number != 0 && unread.number <= carried.passed) continue;
+    // The copies keep their numbers.
+    if (carried.first == 0 && to.is_queue && to.queue.newest_number() == 0) {
+      to.queue.number_after(unread.is_held ? from.newest_number() : unread.number - 1);
+    }
     if (unread.size > to.largest) continue;  // the new master takes smaller ones
     const channel::WriteResult result = to.write(unread.payload, unread.size, unread.timestamp_ns);
     if (result != channel::WriteResult::kDone) {

@@ -2,6 +2,7 @@
 #include "endpoint/inheritance.h"
 
 #include <algorithm>
+#include <cerrno>
 
 namespace eshm::endpoint {
 
@@ -21,7 +22,14 @@ Inheritance::Inheritance(const Settings& settings, const SegmentFile& former)
     const layout::ChannelGeometry& geometry = former.plan().geometry[direction];
     if (geometry.delivery != ESHM_DELIVERY_QUEUE) continue;
     Queue& queue = queues_[direction];
-    if (DataMapping::map(settings, former, direction, false, queue.data)) continue;
+    if (Failure failure = DataMapping::map(settings, former, direction, false, queue.data)) {
+      // Of System V memory that is gone with its last process the kernel says so.
+      const bool is_sysv = former.plan().identity.backend == ESHM_BACKEND_SYSV;
+      const int error = failure.error_number;  // 0: the id means another block by now
+      const bool is_gone = is_sysv && (error == 0 || error == EINVAL || error == EIDRM);
+      if (!is_gone) failure_ = std::move(failure);
+      continue;
+    }
     queue.is_there = true;
     const bool is_m2s = direction == layout::kMasterToSlave;
     // Dead before any mark: all that it left counts.
@@ -49,10 +57,17 @@ void Inheritance::count(Direction direction) {
   const layout::ChannelGeometry& former = queue.view.geometry;
   const bool is_welcome = fresh.delivery == ESHM_DELIVERY_QUEUE &&
                           layout::types_fit(fresh.type_fingerprint, former.type_fingerprint);
-  const uint64_t room = is_welcome ? layout::net_bytes(fresh) + fresh.hands_bytes : 0;
+  // It begins empty, at the ring's beginning: a header's room stays free, and no more.
+  const uint64_t room = is_welcome ? fresh.ring_bytes - layout::record_unit(fresh) : 0;
   uint64_t used = 0;
-  for (QueueRemains remains(queue.view, end_of(direction)); remains.next();) {
+  uint64_t last = 0;
+  const uint64_t end = end_of(direction);
+  QueueRemains remains(queue.view, end);
+  while (remains.next()) {
     ++queue.messages;
+    const uint64_t number = remains.number();
+    is_corrupt_ = is_corrupt_ || (last != 0 && number != 0 && number != last + 1);
+    if (number != 0) last = number;
     queue.bytes += remains.size();
     const uint64_t record =
         is_welcome ? layout::record_bytes(fresh, remains.size()) : 0;
@@ -61,6 +76,10 @@ void Inheritance::count(Direction direction) {
     used += fits ? record : 0;
     queue.unfit += !fits;
   }
+  const uint64_t shown = queue.is_writer_dead
+                             ? queue.data.publish_line().published.load(memory_order_acquire)
+                             : end;
+  is_corrupt_ = is_corrupt_ || remains.position() < shown;
 }
 
 bool Inheritance::is_empty() const {
@@ -93,7 +112,12 @@ void Inheritance::carry_to(Attachment& fresh, uint64_t slave) {
   // 0: it reads on there.
   seat.first_carried[layout::kMasterToSlave].store(to_slave.is_complete ? to_slave.first : 0,
                                                    memory_order_relaxed);
-  seat.copied_until.store(queues_[layout::kSlaveToMaster].last, memory_order_relaxed);
+  const layout::SeatLine& before = former_.page().seat;
+  const bool is_on_its_way = slave == before.copied_for.load(memory_order_relaxed);
+  // What it wrote in the segment before that one was carried then.
+  seat.copied_until.store(is_on_its_way ? before.copied_until.load(memory_order_relaxed)
+                                        : queues_[layout::kSlaveToMaster].last,
+                          memory_order_relaxed);
   seat.copied_for.store(slave, memory_order_relaxed);
 }
 
@@ -115,7 +139,15 @@ void Inheritance::carry(Direction direction, Attachment& fresh) {
     queue.carried = 0;
     reader.position.store(writer.committed_position(), memory_order_relaxed);
   };
-  while (!carry_all(direction, writer, geometry.max_message_bytes, is_stamped)) begin_again();
+  // Again as often as the former reader goes on; one that stands still left a corrupt queue.
+  const layout::ReaderLine& former_reader = *queue.view.reader;
+  uint64_t position = former_reader.position.load(memory_order_relaxed);
+  while (!carry_all(direction, writer, geometry.max_message_bytes, is_stamped)) {
+    const uint64_t now = former_reader.position.load(memory_order_relaxed);
+    if (now == position) break;
+    position = now;
+    begin_again();
+  }
   if (!queue.is_complete && direction == layout::kMasterToSlave && !is_orphan_) begin_again();
 }
 
@@ -125,11 +157,17 @@ bool Inheritance::carry_all(Direction direction, channel::QueueWriter& to, uint6
   Queue& queue = queues_[direction];
   QueueRemains remains(queue.view, end_of(direction));
   uint64_t number = queue.data.publish_line().messages.load(memory_order_relaxed);
-  queue.first = number + 1;
+  // Where nothing is carried, the slave passes nothing, and brings all that it has.
+  queue.first = UINT64_MAX;
+  queue.last = 0;
   queue.is_complete = false;
+  bool is_any_left_out = false;
   while (remains.next()) {
     number = remains.number() != 0 ? remains.number() : number + 1;
-    if (remains.size() > largest) continue;
+    if (remains.size() > largest) {
+      is_any_left_out = true;
+      continue;
+    }
     if (queue.carried == 0) {
       to.number_after(number - 1);  // they keep their numbers
       queue.first = number;
@@ -145,11 +183,8 @@ bool Inheritance::carry_all(Direction direction, channel::QueueWriter& to, uint6
     queue.last = number;
   }
   if (remains.is_overwritten()) return false;
-  queue.is_complete = true;
-  if (queue.carried == 0) {
-    queue.last = number;
-    to.number_after(number);
-  }
+  queue.is_complete = !is_any_left_out;
+  if (queue.carried == 0) to.number_after(number);
   return true;
 }
 

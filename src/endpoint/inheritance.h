@@ -13,10 +13,14 @@ namespace eshm::endpoint {
 
 class Inheritance {
  public:
-  // Maps the queues of `former`. One that cannot be mapped (both processes that had its
-  // System V memory are dead) holds nothing.
+  // Maps the queues of `former`, and counts. One whose System V memory is gone with the
+  // processes that had it holds nothing.
   Inheritance(const Settings& settings, const SegmentFile& former);
 
+  // Why a queue cannot be looked at.
+  const Failure& failure() const { return failure_; }
+  // What stands in a queue is not what healthy processes leave.
+  bool is_corrupt() const { return is_corrupt_; }
   bool is_empty() const;
   // Whether all of it can be in a segment of these settings.
   bool fits() const;
@@ -56,6 +60,8 @@ class Inheritance {
   const Settings& settings_;
   const SegmentFile& former_;
   const bool is_orphan_;  // no slave lives there
+  Failure failure_;
+  bool is_corrupt_ = false;
   Queue queues_[2];
 };
 

@@ -127,6 +127,16 @@ void OutgoingPath::watch_reader(uint64_t now_ns) {
 
 // ---- the exchange of segments ----------------------------------------------------
 
+namespace {
+
+// The value of a process that was dead when this segment was inherited.
+bool is_stale(const Attachment& attachment, uint64_t number) {
+  const layout::ReaderLine& reader = attachment.page().reader[attachment.outgoing()].line;
+  return number <= reader.stale_number.load(memory_order_relaxed);
+}
+
+}  // namespace
+
 void OutgoingPath::prepare_move(Move& move) {
   if (!end_.is_queue) return copy_newest(move);
   carry_committed(move);
@@ -163,6 +173,7 @@ void OutgoingPath::copy_newest(Move& move) {
       newest = end_.latest.newest(size);
     }
     if (newest == nullptr || size > move.ends.out.largest || number == move.carried.first) return;
+    if (is_stale(*attachment_, number)) return;
     try {
       value.resize(size);
     } catch (const std::bad_alloc&) {
@@ -193,7 +204,8 @@ void OutgoingPath::finish_move(Move& move) {
   former.is_carried = former.end.is_queue;
   former.carried = move.carried;
   written_elsewhere_ -= move.carried.count;  // they count here
-  if (!former.end.is_queue && former.end.latest.newest_number() != move.carried.first) {
+  const uint64_t newest_value = former.end.is_queue ? 0 : former.end.latest.newest_number();
+  if (newest_value > move.carried.first && !is_stale(*former.attachment, newest_value)) {
     size_t size = 0;
     const std::byte* const newest = former.end.latest.newest(size);
     const bool is_written =

@@ -78,6 +78,12 @@ Reconnection::Outcome Reconnection::finish_pending_move() {
   return outcome;
 }
 
+void Reconnection::announce_leaving() const {
+  if (seat_ == nullptr) return;
+  const Attachment& next = *seat_->next;
+  next.own_record().left.store(next.incarnation(), memory_order_release);
+}
+
 // A segment that waits for the exchange is left like the one in use.
 void Reconnection::end() {
   retry_.end();

@@ -32,6 +32,7 @@ class Reconnection {
   // At the end of the link: exchanges a segment that waits for it.
   Outcome finish_pending_move();
   // The role is over.
+  void announce_leaving() const;
   void end();
   // Something was half done, for want of memory perhaps.
   void try_again_soon() { must_seek_again_ = true; }

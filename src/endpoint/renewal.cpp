@@ -180,6 +180,12 @@ void Renewal::keep_seat(Attachment& fresh) const {
   const Attachment& attachment = data_.attachment();
   fresh.replaced = attachment.replaced;
   if (attachment.segment().is_held(layout::kSlaveByte)) fresh.replaced.reset();  // it has come
+  if (fresh.replaced != nullptr) {
+    const layout::SeatLine& seat = attachment.page().seat;
+    layout::SeatLine& next = fresh.page().seat;
+    next.copied_until.store(seat.copied_until.load(memory_order_relaxed), memory_order_relaxed);
+    next.copied_for.store(seat.copied_for.load(memory_order_relaxed), memory_order_relaxed);
+  }
   const SegmentFile& lives_in = fresh.replaced != nullptr ? *fresh.replaced : attachment.segment();
   if (lives_in.is_held(layout::kSlaveByte)) {
     fresh.reserve_seat(read_record(lives_in.record(ESHM_ROLE_SLAVE)));

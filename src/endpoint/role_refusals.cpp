@@ -18,6 +18,8 @@ namespace {
 // A process that holds the succession lock for longer than this hangs: healthy ones
 // hold it for microseconds.
 constexpr uint64_t kSuccessionPatienceNs = 1'000 * os::kNsPerMs;
+// A master that runs has found its slave dead by then.
+constexpr uint64_t kSeatPatienceNs = 1'000 * os::kNsPerMs;
 // A holder with an incomplete record cannot be distinguished from its successor: it hangs
 // if this many tries in a row find the record incomplete.
 constexpr uint32_t kIncompleteTries = 200;
@@ -117,8 +119,8 @@ Step RoleSeeker::succession_is_busy(const SegmentFile& segment) {
                                                  " hangs while it changes the roles of this link"));
 }
 
-// Its master frees the seat when it finds that process dead. A seat that is kept for as long
-// as a silent holder is watched belongs to one that lives.
+// Its master frees the seat when it finds that process dead. A seat that is kept for longer
+// belongs to one that lives.
 Step RoleSeeker::wait_for_seat(const SegmentFile& segment) {
   const layout::SeatLine& seat = segment.page().seat;
   const uint64_t reserved_for = seat.reserved_for.load(std::memory_order_acquire);
@@ -130,7 +132,7 @@ Step RoleSeeker::wait_for_seat(const SegmentFile& segment) {
   const uint64_t threshold_ns =
       std::max(settings_.stale_threshold_ms * os::kNsPerMs,
                read_record(segment.page().master).stale_threshold_ns);
-  if (now - watched_seat_.since_ns < threshold_ns) return {Verdict::kComparing, {}, nullptr};
+  if (now - watched_seat_.since_ns < std::min(threshold_ns, kSeatPatienceNs)) return {Verdict::kComparing, {}, nullptr};
   return refused(fail(ESHM_ERROR_ROLE_MISMATCH,
                       about(settings_) + "the slave's seat is kept for PID " +
                           std::to_string(seat.reserved_pid.load(memory_order_relaxed)) +

@@ -135,18 +135,23 @@ Step RoleSeeker::inherit(const SegmentPtr& segment) {
   const layout::SeatLine& seat = segment->page().seat;
   // Its slave may live in the segment before, where everything is.
   const bool has_only_copies =
-      seat.is_renewal.load(memory_order_relaxed) != 0 &&
+      seat.is_renewal.load(std::memory_order_acquire) != 0 &&
       seat.reserved_for.load(std::memory_order_acquire) != 0 &&
       segment->page().slave.incarnation.load(std::memory_order_acquire) == 0;
   if (has_only_copies || !has_queue(segment->plan())) return start_afresh(segment);
-  const Inheritance unread(settings_, *segment);
+  Inheritance unread(settings_, *segment);
+  if (unread.failure()) return refused(unread.failure());
+  if (unread.is_corrupt()) return start_afresh(segment);
   if (!is_as_configured(*segment)) {
-    return unread.is_empty() ? start_afresh(segment) : supersede(segment);
+    const bool is_awaited = seat.copied_for.load(memory_order_relaxed) != 0;
+    return unread.is_empty() && !is_awaited ? start_afresh(segment) : supersede(segment);
   }
   std::unique_ptr<Attachment> attachment;
   if (Failure failure = Attachment::map(settings_, segment, ESHM_ROLE_MASTER, attachment)) {
     // The kernel frees System V areas with the last process.
-    const bool is_gone = segment->plan().identity.backend == ESHM_BACKEND_SYSV;
+    const bool is_sysv = segment->plan().identity.backend == ESHM_BACKEND_SYSV;
+    const int error = failure.error_number;
+    const bool is_gone = is_sysv && (error == 0 || error == EINVAL || error == EIDRM);
     return is_gone ? start_afresh(segment) : refused(std::move(failure));
   }
   if (segment->locks().try_lock(layout::kMasterByte) != 0) return try_again();
@@ -209,6 +214,7 @@ Step RoleSeeker::supersede(const SegmentPtr& segment) {
     fresh->replaced = segment;
   }
   Inheritance unread(settings_, *segment);
+  if (unread.failure()) return refused(unread.failure());
   if (!slave_lives && !unread.fits() && settings_.unread_policy == ESHM_UNREAD_KEEP) {
     return refused(unread.refuse());
   }

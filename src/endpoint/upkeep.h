@@ -39,6 +39,8 @@ class Upkeep final : public Service::Client, public InCallUpkeep {
   bool end();
   // The segment whose name this end may have to remove; and that is said, the end.
   const std::shared_ptr<SegmentFile>& named_segment() const { return renewal_.named_segment(); }
+  // CL1, in a segment where this end has a seat but is not yet.
+  void announce_leaving() { reconnection_.announce_leaving(); }
   void leave_other_segments() {
     reconnection_.end();
     renewal_.end();

@@ -18,7 +18,8 @@ enum class Change {
   kBirth,
   kAttach,
   kAdopt,
-  kStartAfresh,
+  kInherit,
+  kCarry,  // to a segment of another shape
   kReplace,
   kFollow,  // a slave goes over to its master's successor
   kMasterLeaves,
@@ -28,9 +29,9 @@ enum class Change {
 };
 constexpr Change kChanges[] = {
     Change::kBirth,        Change::kAttach,           Change::kAdopt,
-    Change::kStartAfresh,  Change::kReplace,          Change::kFollow,
-    Change::kMasterLeaves, Change::kSlaveLeaves,      Change::kLastMasterLeaves,
-    Change::kLastSlaveLeaves,
+    Change::kInherit,      Change::kCarry,            Change::kReplace,
+    Change::kFollow,       Change::kMasterLeaves,     Change::kSlaveLeaves,
+    Change::kLastMasterLeaves, Change::kLastSlaveLeaves,
 };
 const char* name_of(Change change);
 
@@ -52,6 +53,7 @@ class Stage {
   Child obedient(ESHMRole role) const;
   void step(const std::function<void(Link&)>& prepare, const std::function<void(Link&)>& change);
   void open_slave();
+  void keep_if_memory_is_there();
   std::string pass_messages();
 
   const Change change_;
@@ -63,7 +65,8 @@ class Stage {
   std::unique_ptr<Stepper> child_;
   // What the slave reads first.
   std::vector<std::string> unread_;
-  bool may_be_read_ = false;  // by the dead one, and shown no more
+  bool may_be_gone_ = false;  // read by the dead one, or removed with the name
+  bool is_wider_ = false;     // the configuration asks for another shape than before
 };
 
 }  // namespace test

@@ -71,7 +71,8 @@ void ControlPath::kill_everywhere(Change change) {
 TEST_P(ControlPath, LinkHealsWhereverItsMasterIsBornAndDies) {
   SKIP_WITHOUT_STEPS();
   kill_everywhere(Change::kBirth);
-  kill_everywhere(Change::kStartAfresh);
+  kill_everywhere(Change::kInherit);
+  kill_everywhere(Change::kCarry);
 }
 
 TEST_P(ControlPath, LinkHealsWhereverASlaveDiesOnItsWay) {
