@@ -98,8 +98,11 @@ Failure Endpoint::close() {
   Attachment& link = data_.attachment();
   try {
     upkeep_.announce_leaving();
-    failure = clean_up_name(settings_, settings_.role, upkeep_.named_segment(), kCleanupPatienceNs);
-    if (is_renewed_without_us(link)) clean_up_renewed(settings_, link.incarnation());
+    failure = clean_up_name(settings_, settings_.role, upkeep_.named_segment(),
+                            kCleanupPatienceNs, upkeep_.slave_comes_from());
+    if (is_renewed_without_us(link)) {
+      clean_up_renewed(settings_, link.incarnation(), kCleanupPatienceNs);
+    }
   } catch (const std::bad_alloc&) {
     failure = fail(ESHM_ERROR_SHM_DELETE, "out of memory", ENOMEM);  // short: allocates nothing
   }

@@ -138,7 +138,7 @@ bool Reconnection::may_leave(uint64_t now_ns) {
   const Attachment& attachment = data_.attachment();
   const bool is_tidy = !clean_up_name(settings_, ESHM_ROLE_SLAVE, attachment.segment_ptr(), 0);
   if (attachment.page().mark.has_successor.load(memory_order_relaxed) != 0) {
-    clean_up_renewed(settings_, attachment.incarnation());
+    clean_up_renewed(settings_, attachment.incarnation(), 0);
   }
   return is_tidy || now_ns - leaving_since_ns_ >= kCleanupPatienceNs;
 }

@@ -46,6 +46,14 @@ const std::shared_ptr<SegmentFile>& Renewal::named_segment() const {
   return next_ != nullptr ? next_->next->segment_ptr() : data_.attachment().segment_ptr();
 }
 
+const SegmentFile* Renewal::slave_comes_from() const {
+  const Attachment& attachment = data_.attachment();
+  const Attachment& named = next_ != nullptr ? *next_->next : attachment;
+  if (named.replaced != nullptr) return named.replaced.get();
+  if (next_ != nullptr) return &attachment.segment();
+  return former_ != nullptr ? &former_->segment() : nullptr;
+}
+
 void Renewal::beat() const {
   if (next_ != nullptr) next_->next->own_beats().fetch_add(1, memory_order_relaxed);
 }

@@ -40,6 +40,7 @@ class Renewal {
   PeerView::Events check_slave(uint64_t now_ns, Locking locking);
 
   // The segment of this end that has the name, or should have it.
+  const SegmentFile* slave_comes_from() const;
   const std::shared_ptr<SegmentFile>& named_segment() const;
   // The role is over.
   void end();

@@ -39,6 +39,8 @@ class Upkeep final : public Service::Client, public InCallUpkeep {
   bool end();
   // The segment whose name this end may have to remove; and that is said, the end.
   const std::shared_ptr<SegmentFile>& named_segment() const { return renewal_.named_segment(); }
+  // Where the slave still is that is to come to that segment; null: there is none.
+  const SegmentFile* slave_comes_from() const { return renewal_.slave_comes_from(); }
   // CL1, in a segment where this end has a seat but is not yet.
   void announce_leaving() { reconnection_.announce_leaving(); }
   void leave_other_segments() {
