@@ -6,6 +6,7 @@
 #   check.sh word_lock       the lock between threads: no wake is lost, the holder is boosted
 #   check.sh roles           one master, one slave, and the name heals
 #   check.sh signs           who calls is alive, who hangs is found
+#   check.sh carry           unread messages get to the segment that has the name, once
 #   check.sh counterproofs   each order and check taken away in turn: the search
 #                            must find what that breaks
 # Needs spin and a C compiler; a search takes at most 2 GiB, and half a minute on an idle machine.
@@ -105,7 +106,21 @@ signs() {
   proof signs
 }
 
+carry() {
+  proof carry -DKILLS=2 -DWRITES=1
+  [ -n "${ESHM_SOAK:-}" ] || return 0
+  proof carry -DKILLS=0 -DWRITES=2
+}
+
 counterproofs() {
+  local owed='is_owed' twice='assertion violated'
+  counterproof carry MARK_AFTER_COPY "$owed" -DWRITES=1
+  counterproof carry NAME_BEFORE_COPY "$owed" -DWRITES=1
+  counterproof carry LIVE_COUNT "$owed" -DWRITES=1
+  counterproof carry NO_PASS "$twice" -DWRITES=1
+  counterproof carry BRING_ALL "$twice" -DWRITES=1
+  counterproof carry FORGET_COPIED_FOR "$twice" -DWRITES=1 -DKILLS=0
+
   counterproof signs NO_CALL_WORDS is_silent
   counterproof signs NO_RECORD_CHECK checks
   counterproof signs JUDGE_ABSENCE is_silent
@@ -185,7 +200,7 @@ counterproofs() {
 }
 
 case ${1:-} in
-  parking | word_lock | roles | signs | counterproofs) "$1" ;;
+  parking | word_lock | roles | signs | carry | counterproofs) "$1" ;;
   *) echo "usage: check.sh parking|word_lock|roles|signs|counterproofs" >&2; exit 2 ;;
 esac
 [ "$failures" -eq 0 ] || { echo "check: $failures failed" >&2; exit 1; }
