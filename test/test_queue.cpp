@@ -3,8 +3,11 @@
 // whatever becomes of the other end while this one lives.
 #include <gtest/gtest.h>
 
+#include <poll.h>
+
 #include <atomic>
 #include <cstring>
+#include <functional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -88,6 +91,58 @@ TEST_P(Queue, MessageIsKeptWhileTheBufferIsTooSmall) {
     EXPECT_EQ(needed, 5u);
   }
   expect_texts(slave(), "text", 1, 2);
+}
+
+// A cycle that writes one and reads one, and bursts up to the capacity, by each kind of read.
+TEST_P(Queue, TakesItsCapacityWithEachKindOfRead) {
+  using Read = std::function<void(ESHMHandle*, size_t)>;
+  std::vector<char> buffer(70000);
+  const auto copy = [&](ESHMHandle* link, size_t size, uint32_t timeout_ms) {
+    size_t bytes = 0;
+    ASSERT_EQ(eshm_read_ex(link, buffer.data(), buffer.size(), &bytes, timeout_ms), ESHM_SUCCESS)
+        << last_error();
+    ASSERT_EQ(bytes, size);
+  };
+  const Read kinds[] = {
+      [&](ESHMHandle* link, size_t size) { copy(link, size, 0); },
+      [&](ESHMHandle* link, size_t size) { copy(link, size, UINT32_MAX); },
+      [&](ESHMHandle* link, size_t size) {
+        pollfd descriptor{eshm_get_fd(link), POLLIN, 0};
+        ASSERT_EQ(poll(&descriptor, 1, -1), 1);
+        copy(link, size, 0);
+      },
+      [&](ESHMHandle* link, size_t size) {
+        ASSERT_EQ(eshm_wait_any(&link, 1, UINT32_MAX), 0);
+        copy(link, size, 0);
+      },
+      [&](ESHMHandle* link, size_t size) {
+        ESHMView view = {};
+        ASSERT_EQ(eshm_borrow(link, &view, 0), ESHM_SUCCESS) << last_error();
+        ASSERT_EQ(view.size, size);
+        ASSERT_EQ(eshm_release(link, &view), ESHM_SUCCESS);
+      },
+  };
+  for (const uint32_t flags : {0u, ESHM_FLAG_TIMESTAMPS, ESHM_FLAG_ALIGN_PAYLOAD}) {
+    for (const size_t size : {1, 48, 4096, 70000}) {
+      for (const uint64_t messages : {1, 2, 3}) {
+        ESHMConfig config = queues(ESHM_ROLE_MASTER, messages * size, size);
+        config.flags = flags;
+        open_both(config);
+        for (const Read& read : kinds) {
+          for (int cycle = 0; cycle < 20; ++cycle) {
+            for (uint64_t n = 0; n < 1 + cycle % messages; ++n) {
+              ASSERT_EQ(eshm_write(master(), buffer.data(), size), ESHM_SUCCESS)
+                  << size << " bytes, " << n << " unread of " << messages << ": " << last_error();
+            }
+            for (uint64_t n = 0; n < 1 + cycle % messages; ++n) read(slave(), size);
+            if (HasFatalFailure()) return;
+          }
+        }
+        slave_.reset();
+        master_.reset();
+      }
+    }
+  }
 }
 
 TEST_P(Queue, CapacityTooSmallForTheLargestMessageIsRefusedWithBothNumbers) {
