@@ -24,7 +24,7 @@ if [ -z "$library" ]; then
   mkdir -p "$build"
   # GCC, as for the baseline: compilers describe the same types differently.
   { cmake -S . -B "$build" -G Ninja -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ \
-      -DCMAKE_BUILD_TYPE=Debug -DESHM_BUILD_BASIC_TESTS=OFF -DESHM_BUILD_EXAMPLES=OFF &&
+      -DCMAKE_BUILD_TYPE=Debug -DESHM_BUILD_BASIC_TESTS=OFF -DESHM_BUILD_EXAMPLES=OFF -DESHM_BUILD_TOOLS=OFF &&
     cmake --build "$build" -j "$(nproc)" --target eshm; } >"$build.log" 2>&1 ||
     { cat "$build.log"; echo "abi: the build failed" >&2; exit 1; }
 fi

@@ -97,6 +97,28 @@ TEST_P(OutlivingCorners, WhatASlaveWritesWhileTheOtherQueueIsCarriedIsNotPassedO
   expect_texts(master(), "s", 5, 5);
 }
 
+// It reads on in the former segment, and dies there. (It stands still here, and the test
+// moves its position.)
+TEST_P(OutlivingCorners, WhatASlaveReadBeforeItDiedOnItsWayDoesNotComeAgain) {
+  Child hung = open_child(quick());
+  Child reader = open_child(kept(ESHM_ROLE_SLAVE));
+  tell(hung, "m", 0, 9);
+  const int former = ::open(path().c_str(), O_RDWR | O_CLOEXEC);
+  hung.stop();
+  reader.stop();
+  master_ = open_link(quick());
+  ASSERT_TRUE(master_) << last_error();
+  const uint64_t position = 3 * 32;  // records of two bytes and a header
+  ASSERT_EQ(pwrite(former, &position, sizeof position, 0x408), ssize_t(sizeof position));
+  close(former);
+  reader.kill_now();
+  slave_ = open_link(kept(ESHM_ROLE_SLAVE));
+  ASSERT_TRUE(slave_) << last_error();
+  expect_texts(slave(), "m", 3, 9);
+  expect_nothing(slave());
+  hung.kill_now();
+}
+
 TEST_P(OutlivingCorners, TwoThatLeaveDuringARenewalLeaveNoName) {
   ESHMConfig tidy = kept(ESHM_ROLE_MASTER);
   tidy.auto_cleanup = true;

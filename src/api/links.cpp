@@ -26,7 +26,7 @@ using eshm::endpoint::Failure;
 constexpr size_t kMostStructBytes = 4096;
 constexpr size_t kFirstLinkInfoBytes = 1056;
 
-int invalid(const char* text) { return remember_static(ESHM_ERROR_INVALID_PARAM, text); }
+int refuse_argument(const char* text) { return remember_static(ESHM_ERROR_INVALID_PARAM, text); }
 
 // Runs a call's body. Memory that cannot be had is an error like others.
 template <class Body>
@@ -48,7 +48,7 @@ bool is_link_name(const std::string& name) {
 extern "C" {
 
 ESHM_EXPORT int eshm_list(ESHMLinkCallback visit, void* context) {
-  if (visit == nullptr) return invalid("the callback is NULL");
+  if (visit == nullptr) return refuse_argument("the callback is NULL");
   std::vector<std::string> names;
   const int listed = guarded([&] {
     const Failure failure = eshm::endpoint::list_links(names);
@@ -72,10 +72,10 @@ ESHM_EXPORT int eshm_list(ESHMLinkCallback visit, void* context) {
 }
 
 ESHM_EXPORT int eshm_inspect(const char* name, ESHMLinkInfo* info) {
-  if (info == nullptr) return invalid("info is NULL");
+  if (info == nullptr) return refuse_argument("info is NULL");
   const uint32_t struct_size = info->struct_size;
   if (struct_size > kMostStructBytes) {
-    return invalid("struct_size is above 4096: it was probably not set before the call");
+    return refuse_argument("struct_size is above 4096: it was probably not set before the call");
   }
   return guarded([&] {
     std::string link;
@@ -93,8 +93,8 @@ ESHM_EXPORT int eshm_inspect(const char* name, ESHMLinkInfo* info) {
 ESHM_EXPORT int eshm_get_type_text(const char* name, enum ESHMDirection direction, char* buffer,
                                    size_t buffer_size, size_t* bytes) {
   if (bytes != nullptr) *bytes = 0;
-  if (buffer == nullptr && buffer_size != 0) return invalid("the buffer is NULL");
-  if (direction != ESHM_M2S && direction != ESHM_S2M) return invalid("there is no such direction");
+  if (buffer == nullptr && buffer_size != 0) return refuse_argument("the buffer is NULL");
+  if (direction != ESHM_M2S && direction != ESHM_S2M) return refuse_argument("there is no such direction");
   return guarded([&] {
     std::string link, text;
     if (Failure failure = eshm::api::check_name(name, link)) return remember(failure);
@@ -111,7 +111,7 @@ ESHM_EXPORT int eshm_get_type_text(const char* name, enum ESHMDirection directio
 }
 
 ESHM_EXPORT int eshm_remove(const char* name, uint32_t flags) {
-  if ((flags & ~ESHM_REMOVE_FORCE) != 0) return invalid("flags has unknown bits");
+  if ((flags & ~ESHM_REMOVE_FORCE) != 0) return refuse_argument("flags has unknown bits");
   return guarded([&] {
     std::string link;
     if (Failure failure = eshm::api::check_name(name, link)) return remember(failure);

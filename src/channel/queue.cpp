@@ -322,6 +322,25 @@ void QueueWriter::pass_consumed(const QueueWriter& before, uint64_t begin, uint6
   if (cursor != 0) view_.reader->position.store(cursor, memory_order_release);  // Q7
 }
 
+void QueueWriter::pass_carried(uint64_t number) {
+  constexpr uint32_t kCarried = 1;  // their generation: nobody has written here before
+  const uint64_t begin = readers_position();
+  if (is_corrupt_ || !ring_.is_possible(begin)) return;
+  uint64_t passed = begin;
+  for (uint64_t cursor = begin; cursor < committed_;) {
+    const Ring::Place place = ring_.at(cursor);
+    Ring::Record record;
+    if (!ring_.parse(place, record) || record.bytes == 0) break;
+    cursor += record.bytes;
+    if (record.kind == RecordKind::kPadding) continue;
+    const bool is_passed = record.kind == RecordKind::kMessage && record.generation == kCarried &&
+                           ring_.header(place).tag.load(memory_order_relaxed) < number;
+    if (!is_passed) break;
+    passed = cursor;
+  }
+  if (passed != begin) view_.reader->position.store(passed, memory_order_release);  // Q7
+}
+
 // ---- reader -----------------------------------------------------------------
 
 void QueueReader::attach(const QueueView& view) {

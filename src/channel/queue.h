@@ -143,6 +143,9 @@ class QueueWriter {
   // For a reader that died, in the segment before, with its position at `end` there: this
   // one's reader begins behind as many messages as it had consumed since `begin`.
   void pass_consumed(const QueueWriter& before, uint64_t begin, uint64_t end);
+  // No process reads here. What another master has carried to this queue, and the dead reader
+  // had consumed where it came from, is passed: all with a lower number.
+  void pass_carried(uint64_t number);
   uint64_t readers_position() const;
   bool is_corrupt() const { return is_corrupt_; }
 

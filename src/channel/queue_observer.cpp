@@ -25,11 +25,8 @@ void QueueObserver::attach(const QueueView& view, bool from_birth) {
   view_ = view;
   ring_ = Ring(view);
   const uint64_t claimed = observed_publish_line(view_).claimed.load(memory_order_acquire);
-  if (from_birth && claimed <= ring_.capacity()) {
-    next_number_ = 1;
-  } else {
-    jump();  // where that is no possible place, read() says so
-  }
+  is_from_birth_ = from_birth && claimed <= ring_.capacity();
+  if (!is_from_birth_) jump();  // where that is no possible place, read() says so
 }
 
 // The writer may have begun to store over the record at next_, or behind it.
@@ -46,6 +43,9 @@ bool QueueObserver::jump() {
   if (!ring_.is_possible(kept) || kept < next_.position) return false;
   next_ = ring_.at(kept);
   has_jumped_ = true;
+  // It has missed the first ones. (Carried ones have numbers of before: the first that is
+  // met may have any.)
+  if (is_from_birth_ && next_number_ == 0) next_number_ = 1;
   return true;
 }
 

@@ -31,6 +31,7 @@ class QueueObserver {
   Ring ring_;
   Ring::Place next_ = {};
   uint64_t next_number_ = 0;  // 0: not known before the first message
+  bool is_from_birth_ = false;
   bool has_jumped_ = false;   // since the last message
 };
 

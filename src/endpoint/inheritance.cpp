@@ -188,6 +188,21 @@ bool Inheritance::carry_all(Direction direction, channel::QueueWriter& to, uint6
   return true;
 }
 
+uint64_t first_unread(const Settings& settings, const SegmentFile& replaced) {
+  constexpr Direction kDirection = layout::kMasterToSlave;
+  const layout::ChannelGeometry& geometry = replaced.plan().geometry[kDirection];
+  const uint64_t end = replaced.page().mark.end_position[kDirection].load(memory_order_acquire);
+  DataMapping data;
+  if (geometry.delivery != ESHM_DELIVERY_QUEUE || end == 0 ||
+      DataMapping::map(settings, replaced, kDirection, false, data)) {
+    return 0;
+  }
+  QueueRemains remains({geometry, data.data(), &replaced.page().reader[kDirection].line,
+                        &replaced.page().mark.superseded}, end - 1);
+  if (!remains.next()) return UINT64_MAX;
+  return remains.number();
+}
+
 std::string Inheritance::report(Way way) const {
   std::string text;
   for (const Direction direction : layout::kDirections) {

@@ -65,4 +65,8 @@ class Inheritance {
   Queue queues_[2];
 };
 
+// The number of the first message to the slave that it has not consumed in a segment that was
+// replaced; UINT64_MAX: it has consumed all. 0: that cannot be seen any more.
+uint64_t first_unread(const Settings& settings, const SegmentFile& replaced);
+
 }  // namespace eshm::endpoint

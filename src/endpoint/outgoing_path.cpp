@@ -240,6 +240,11 @@ void OutgoingPath::pass_consumed(const channel::QueueWriter& before, uint64_t be
   if (end_.is_queue) end_.queue.pass_consumed(before, begin, before.readers_position());
 }
 
+void OutgoingPath::pass_carried(uint64_t number) {
+  const std::lock_guard<os::WordLock> lock(lock_);
+  if (end_.is_queue) end_.queue.pass_carried(number);
+}
+
 void OutgoingPath::carry_over_now() {
   const std::lock_guard<os::WordLock> lock(lock_);
   if (former_.is_carrying() && !are_calls_over()) (void)carry_over();

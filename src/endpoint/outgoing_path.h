@@ -49,6 +49,8 @@ class OutgoingPath final : public Path {
   // The seat of a reader that died in the segment before is free: what it had consumed
   // there, since `begin`, is not shown to the next one. Takes the lock.
   void pass_consumed(const channel::QueueWriter& before, uint64_t begin);
+  // The same of a segment that this one has replaced, up to that number.
+  void pass_carried(uint64_t number);
   // Continues what a move has left to do.
   int carry_over();
   // The same, taking the lock.

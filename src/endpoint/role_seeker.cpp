@@ -229,7 +229,9 @@ Step RoleSeeker::supersede(const SegmentPtr& segment) {
   const Naming naming = give_name_over(settings_, *segment, fresh->segment_ptr());
   Step step = installed(naming, std::move(fresh));
   if (step.verdict == Verdict::kTaken) wake_all_waiters(*segment);
-  segment->close_file();
+  // What its slave consumes there may have to be seen.
+  const bool is_kept = step.attachment != nullptr && step.attachment->replaced != nullptr;
+  if (!is_kept) segment->close_file();
   return step;
 }
 

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <new>
 
+#include "endpoint/inheritance.h"
+
 namespace eshm::endpoint {
 
 using std::memory_order_relaxed;
@@ -102,10 +104,22 @@ void Upkeep::run(uint64_t now_ns, bool name_changed) {
   if (role_ == ESHM_ROLE_SLAVE) {
     reconnect(now_ns, name_changed);
   } else {
-    if (!renewal_.awaits_slave()) data_.attachment().free_reserved_seat(peer_.was_seen());
+    if (!renewal_.awaits_slave()) free_reserved_seat();
     keep_name(now_ns);
   }
   if (data_.is_untidy()) data_.tidy_former_segments(locking_);
+}
+
+// For the slave of a segment that this one has replaced. If it died there, the next one does
+// not get what it had consumed.
+void Upkeep::free_reserved_seat() {
+  Attachment& attachment = data_.attachment();
+  const SegmentFile* const replaced = attachment.replaced.get();
+  const bool died_there = replaced != nullptr && !peer_.was_seen() &&
+                          attachment.page().seat.copied_for.load(memory_order_relaxed) != 0 &&
+                          !replaced->is_held(layout::kSlaveByte);
+  if (died_there) data_.outgoing().pass_carried(first_unread(settings_, *replaced));
+  attachment.free_reserved_seat(peer_.was_seen());
 }
 
 void Upkeep::check_peer(uint64_t now_ns) {

@@ -71,6 +71,7 @@ class Upkeep final : public Service::Client, public InCallUpkeep {
   void run(uint64_t now_ns, bool name_changed);
   void reconnect(uint64_t now_ns, bool name_changed);
   void apply(const Reconnection::Outcome& outcome);
+  void free_reserved_seat();
   void check_peer(uint64_t now_ns);
   void keep_name(uint64_t now_ns);
   void check_own_role();

@@ -18,7 +18,7 @@ case $1 in
     ;;
 esac
 copy_source "$tree"
-configure -S "$tree" -B "$build" -DESHM_WERROR=ON -DESHM_BUILD_BASIC_TESTS=OFF -DESHM_BUILD_EXAMPLES=OFF \
+configure -S "$tree" -B "$build" -DESHM_WERROR=ON -DESHM_BUILD_BASIC_TESTS=OFF -DESHM_BUILD_EXAMPLES=OFF -DESHM_BUILD_TOOLS=OFF \
   -DCMAKE_INSTALL_PREFIX="$work/a prefix" "${options[@]}"
 quietly cmake --build "$build" -j 2
 quietly cmake --install "$build"

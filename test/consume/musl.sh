@@ -14,7 +14,7 @@ for language in cc c++; do
 done
 export CC=$work/cc CXX=$work/c++
 configure -S "$source" -B "$work/build" -DCMAKE_UNITY_BUILD=ON -DESHM_BUILD_BASIC_TESTS=OFF \
-  -DESHM_BUILD_EXAMPLES=OFF -DESHM_WERROR=ON -DCMAKE_BUILD_TYPE=Debug -DCMAKE_INSTALL_PREFIX="$work/prefix"
+  -DESHM_BUILD_EXAMPLES=OFF -DESHM_BUILD_TOOLS=OFF -DESHM_WERROR=ON -DCMAKE_BUILD_TYPE=Debug -DCMAKE_INSTALL_PREFIX="$work/prefix"
 quietly cmake --build "$work/build" -j 2
 quietly cmake --install "$work/build"
 quietly "$CXX" -std=c++17 -static "$here/talk.cpp" -I"$work/prefix/include" "$work/prefix/lib/libeshm.a" -o "$work/cpp"

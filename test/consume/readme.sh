@@ -25,7 +25,7 @@ cp "$here"/talk.c "$work/app.c"
 
 cmake() {
   case $1 in
-    ..) command cmake -DCMAKE_UNITY_BUILD=ON -DCMAKE_BUILD_TYPE=Debug "$@" ;;
+    ..) command cmake -DCMAKE_UNITY_BUILD=ON -DESHM_BUILD_TOOLS=OFF -DCMAKE_BUILD_TYPE=Debug "$@" ;;
     *) command cmake "$@" ;;
   esac
 }

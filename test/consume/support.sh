@@ -34,6 +34,6 @@ talks() {
 # copy_source FOLDER: what a release's archive holds for building.
 copy_source() {
   mkdir -p "$1"
-  (cd "$source" && tar cf - --exclude='build*' CMakeLists.txt LICENSE include src examples test bench packaging) |
+  (cd "$source" && tar cf - --exclude='build*' CMakeLists.txt LICENSE include src examples test bench packaging tools) |
     tar xf - -C "$1"
 }

@@ -299,11 +299,11 @@ class Watcher {
     if ((ledger.mark(stamp.number, kWatched) & kRefused) != 0) {
       self_.complain("%s %llu: message %llu was refused before it was read", ull(stamp.number));
     }
-    // A slave carries over what its new master has not read: then, and only in
-    // another segment, a message is seen again.
+    // A new master carries over what its slave has not read, and a slave what its new
+    // master has not: then, and only in another segment, a message is seen again.
     Last& last = last_[info.direction];
     const bool is_another_segment = info.sequence <= last.sequence;
-    const bool may_repeat = info.direction == ESHM_S2M && is_another_segment;
+    const bool may_repeat = is_another_segment;
     if (stamp.number <= last.number && !may_repeat) {
       self_.complain("%s %llu: message %llu after %llu, in place %llu after %llu",
                      ull(stamp.number), ull(last.number), ull(info.sequence), ull(last.sequence));
