@@ -20,7 +20,7 @@ namespace {
 
 using namespace test;
 
-constexpr uint64_t kTmpfsBytes = 64 * 1024;
+constexpr uint64_t kTmpfsBytes = 80 * 1024;
 
 class FullMemory : public LinkTest {
  protected:
@@ -39,7 +39,7 @@ class SystemVLimits : public FullMemory {};  // and where they do not
 // Into a /dev/shm of its own, which is small.
 void enter_small_dev_shm() {
   CHILD_CHECK(enter_own_mounts());
-  CHILD_CHECK(mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=64k") == 0);
+  CHILD_CHECK(mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=80k") == 0);
 }
 
 uint64_t free_bytes() {

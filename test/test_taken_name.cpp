@@ -342,7 +342,7 @@ TEST_P(NoWayBack, FullDevShmIsReportedOnce) {
   if (GetParam() == ESHM_BACKEND_SYSV) GTEST_SKIP() << "its messages are not in /dev/shm";
   Child child([this](Wire& wire) {
     CHILD_CHECK(enter_own_mounts());
-    CHILD_CHECK(mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=64k") == 0);
+    CHILD_CHECK(mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=80k") == 0);
     Lines lines;
     EventLog events;
     const Link master = open_link(queues(ESHM_ROLE_MASTER));

@@ -219,7 +219,7 @@ Step RoleSeeker::supersede(const SegmentPtr& segment) {
     return refused(unread.refuse());
   }
   // A slave that lives brings, and reads there, what does not fit.
-  if (!slave_lives || unread.fits()) {
+  if (has_queue(segment->plan()) && (!slave_lives || unread.fits())) {
     mark_superseded(settings_, *segment, os::self().pid);
     unread.carry_to(*fresh, slave_on_its_way(*segment));
     fresh->assume_role(settings_, os::random_nonzero());
