@@ -183,8 +183,11 @@ TEST_P(ToolTest, StatOfNothingIsCode1AndOneLine) {
 
 TEST_P(ToolTest, StatShowsATypeAsATable) {
   ESHMConfig with = config(ESHM_ROLE_MASTER);
-  with.m2s.type = {"Pose{x:f64@0,in:{a:i8@0,b:u16@2}[2]@8,tag:char[4]@16}24", 9};
+  ASSERT_EQ(eshm_type_of("Pose{x:f64@0,in:{a:i8@0,b:u16@2}[2]@8,tag:char[4]@16}24",
+                         &with.m2s.type),
+            ESHM_SUCCESS);
   const Link master = open_link(with);
+  ASSERT_TRUE(master) << last_error();
   const ToolRun run = run_tool({"stat", name()});
   EXPECT_TRUE(holds(run.out, "type Pose, 24 bytes\n")) << run.out;
   EXPECT_TRUE(holds(run.out, "14      2  u16      in[1].b\n")) << run.out;
