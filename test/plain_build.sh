@@ -18,7 +18,7 @@ fail() { echo "plain build: $*" >&2; cat "$scratch"/*.log >&2 || true; exit 1; }
 
 # A copy, so that the source folder gets no build folder of ours.
 mkdir "$scratch/eshm"
-(cd "$1" && tar cf - CMakeLists.txt LICENSE src include examples test bench packaging) | tar xf - -C "$scratch/eshm"
+(cd "$1" && tar cf - CMakeLists.txt LICENSE src include examples test bench packaging tools) | tar xf - -C "$scratch/eshm"
 cd "$scratch/eshm"
 mkdir build && cd build
 cmake .. -DCMAKE_DISABLE_FIND_PACKAGE_GTest=ON >"$scratch/cmake.log" || fail "cmake failed"
