@@ -170,7 +170,7 @@ constexpr bool check_field() noexcept {
   static_assert(!std::is_same_v<T, long double>,
                 "ESHM_DESCRIBE: a field is a long double, which differs between machines and "
                 "languages; send a double");
-  static_assert(!std::is_union_v<T>, "ESHM_DESCRIBE: a field is a union; whoever reads it cannot "
+  static_assert(!std::is_union_v<T>, "ESHM_DESCRIBE: a field is a union; its reader cannot "
                                      "tell which member is meant");
   if constexpr (std::is_class_v<T>) {
     static_assert(std::is_trivially_copyable_v<T>,

@@ -323,7 +323,7 @@ void QueueWriter::pass_consumed(const QueueWriter& before, uint64_t begin, uint6
 }
 
 void QueueWriter::pass_carried(uint64_t number) {
-  constexpr uint32_t kCarried = 1;  // their generation: nobody has written here before
+  constexpr uint32_t kCarried = 1;  // the generation of carried records, the first in this ring
   const uint64_t begin = readers_position();
   if (is_corrupt_ || !ring_.is_possible(begin)) return;
   uint64_t passed = begin;

@@ -255,7 +255,7 @@ void Attachment::assume_role(const Settings& settings, uint64_t incarnation) {
 bool Attachment::inherit(const Settings& settings, uint64_t incarnation) {
   // Before the slave's record is cleared, which tells that it was here.
   page().seat.is_renewal.store(0, memory_order_release);
-  claim_record(peer_record());  // nobody is there that could be told dead
+  claim_record(peer_record());  // there is no slave whose death could be reported
   assume_role(settings, incarnation);
   WriteEnd& out = ends_->out;
   ReadEnd& in = ends_->in;

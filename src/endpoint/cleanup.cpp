@@ -28,7 +28,7 @@ bool has_queue(const SegmentFile& segment) {
   return false;
 }
 
-// Whether nobody stays that needs the name. Under the succession lock, so of two that leave
+// Whether no end remains that needs the name. Under the succession lock, so of two that leave
 // at once the second sees that the first one does. A master that was superseded does not
 // come back, though it may hang and hold its lock. (A superseded link has a name only if its
 // successor died before the rename.)
